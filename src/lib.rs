@@ -1,0 +1,2 @@
+pub mod exit;
+pub mod window;
