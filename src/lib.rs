@@ -1,2 +1,5 @@
+pub mod cli;
+pub mod config;
 pub mod exit;
+pub mod plan;
 pub mod window;
