@@ -152,7 +152,8 @@ async fn wait_for_the_window(
             (_, Some(shut)) => shut,
             (None, None) => (times.local, None),
         };
-        let not_run = |message| Box::new(RouteReport::not_run(ExitCode::OutsideWindow, None, message));
+        let not_run =
+            |message| Box::new(RouteReport::not_run(ExitCode::OutsideWindow, None, message));
         let Some(opens_at) = opens_at else {
             return Err(not_run("the window never opens again".to_owned()));
         };
@@ -261,7 +262,8 @@ async fn work<P: Ports>(ctx: &Rc<Context<P>>, show: impl Fn(Progress) + 'static)
         while let Some(end) = lanes.join_next().await {
             if let Err(error) = end {
                 // A panic: the others must not go on as if nothing had happened.
-                ctx.stop.request(Reason::Failed(format!("a lane failed: {error}")));
+                ctx.stop
+                    .request(Reason::Failed(format!("a lane failed: {error}")));
             }
         }
     };
@@ -343,9 +345,8 @@ async fn report<P: Ports>(ctx: &Context<P>, run_id: String) -> RouteReport {
         totals.received += unentered;
         totals.released += unentered;
     }
-    let balanced = totals.is_balanced()
-        && totals.received == ctx.received.get()
-        && (in_pages == 0 || cut_off);
+    let balanced =
+        totals.is_balanced() && totals.received == ctx.received.get() && (in_pages == 0 || cut_off);
     let left = remaining.map_or(1, |r| r.total().saturating_sub(totals.parked));
     let (mut exit, mut message) = match reason {
         Reason::Ended => match ctx.any_refusing().filter(|_| left > 0) {
@@ -360,7 +361,10 @@ async fn report<P: Ports>(ctx: &Context<P>, run_id: String) -> RouteReport {
             ExitCode::WindowClosed,
             Some("the window closed with messages left: the next one continues".to_owned()),
         ),
-        Reason::Interrupted => (ExitCode::Interrupted, Some("stopped by a signal".to_owned())),
+        Reason::Interrupted => (
+            ExitCode::Interrupted,
+            Some("stopped by a signal".to_owned()),
+        ),
         Reason::Superseded => (
             ExitCode::Interrupted,
             Some("this process was taken for dead and superseded by another".to_owned()),
@@ -391,7 +395,10 @@ async fn report<P: Ports>(ctx: &Context<P>, run_id: String) -> RouteReport {
         outcome: exit.outcome(),
         message,
         totals,
-        doubts: doubts.iter().map(|(id, state)| Doubt::new(*id, *state)).collect(),
+        doubts: doubts
+            .iter()
+            .map(|(id, state)| Doubt::new(*id, *state))
+            .collect(),
         remaining: remaining.map(Into::into),
         requests: Requests::default(),
         rate: Rate {

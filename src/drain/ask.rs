@@ -88,7 +88,10 @@ async fn resolve<P: Ports>(ctx: &Context<P>, mut list: Vec<Delivery>) -> Vec<Del
 
 fn step(next: Next) -> Step {
     match next {
-        Next::New => Step::Send { attempt: 0, from: None },
+        Next::New => Step::Send {
+            attempt: 0,
+            from: None,
+        },
         Next::Delete => Step::Delete,
         Next::Resend { attempt, from } => Step::Send { attempt, from },
         Next::Hold { again } => Step::Hold { again },

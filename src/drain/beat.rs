@@ -26,7 +26,11 @@ pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
         let first_attempt = ctx.now();
         let doing = doing(&ctx, first_attempt);
         let beaten = loop {
-            match journal.ledger.beat(&journal.me.process, number, &doing).await {
+            match journal
+                .ledger
+                .beat(&journal.me.process, number, &doing)
+                .await
+            {
                 Ok(beaten) => break beaten,
                 Err(LedgerError::Malformed(error)) => {
                     ctx.stop.request(Reason::Failed(error.to_string()));
@@ -65,7 +69,10 @@ fn doing<P: Ports>(ctx: &Context<P>, now: Moment) -> Doing {
     Doing {
         share: ctx.pacer.share(),
         idle: ctx.is_idle(),
-        old_seen_ms: ctx.old_seen.get().map(|seen| now.since(seen).as_millis() as i64),
+        old_seen_ms: ctx
+            .old_seen
+            .get()
+            .map(|seen| now.since(seen).as_millis() as i64),
         totals: ctx.sum(),
         stopping: ctx.stop.reason().map(|r| r.word().to_owned()),
     }

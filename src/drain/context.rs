@@ -154,7 +154,11 @@ impl<P: Ports> Context<P> {
             pacer: Pacer::new(wiring.clock.clone()),
             speed: Speedometer::default(),
             hands: RefCell::default(),
-            health: settings.destinations.iter().map(|_| Health::default()).collect(),
+            health: settings
+                .destinations
+                .iter()
+                .map(|_| Health::default())
+                .collect(),
             received: Cell::new(0),
             totals: RefCell::new(vec![Totals::default(); lanes]),
             due: (0..lanes).map(|_| Default::default()).collect(),
@@ -190,7 +194,9 @@ impl<P: Ports> Context<P> {
 
     /// The process's name in the table, or a word where there is none.
     pub fn name(&self) -> &str {
-        self.journal.as_ref().map_or("alone", |j| j.me.process.as_str())
+        self.journal
+            .as_ref()
+            .map_or("alone", |j| j.me.process.as_str())
     }
 
     /// The longest of what must lie between a send's start and the closing of the window.
@@ -219,15 +225,23 @@ impl<P: Ports> Context<P> {
         let opening = match self.opening.get().filter(inside) {
             Some(opening) => opening,
             None => match self.settings.window.state_at(t) {
-                State::Open { opened_at, closes_at } => {
-                    let opening = Opening { from: opened_at, until: closes_at };
+                State::Open {
+                    opened_at,
+                    closes_at,
+                } => {
+                    let opening = Opening {
+                        from: opened_at,
+                        until: closes_at,
+                    };
                     self.opening.set(Some(opening));
                     opening
                 }
                 State::Shut { .. } => return false,
             },
         };
-        opening.until.is_none_or(|end| t + self.closing_margin() < end)
+        opening
+            .until
+            .is_none_or(|end| t + self.closing_margin() < end)
     }
 
     /// Whether a send may start at this very moment.
@@ -246,7 +260,11 @@ impl<P: Ports> Context<P> {
 
     /// Whether the last good heartbeat began less than a lease ago. Always so without a table.
     pub fn is_fresh(&self) -> bool {
-        self.journal.is_none() || self.fresh_until.get().is_some_and(|until| self.now() < until)
+        self.journal.is_none()
+            || self
+                .fresh_until
+                .get()
+                .is_some_and(|until| self.now() < until)
     }
 
     /// The destination of a message: it follows from the group or the id, so that a retry goes to the same one.
@@ -266,7 +284,10 @@ impl<P: Ports> Context<P> {
 
     /// Whether a destination is being left alone for now.
     pub fn is_stopped(&self, destination: usize) -> bool {
-        self.health[destination].stopped_until.get().is_some_and(|until| self.now() < until)
+        self.health[destination]
+            .stopped_until
+            .get()
+            .is_some_and(|until| self.now() < until)
     }
 
     /// Notes that a destination refuses everything for reasons of its own. When all do, the drain stops.
@@ -280,7 +301,9 @@ impl<P: Ports> Context<P> {
                 "the destination refuses everything: its messages stay in the source"
             );
         }
-        health.stopped_until.set(Some(self.now().after(STOPPED_FOR)));
+        health
+            .stopped_until
+            .set(Some(self.now().after(STOPPED_FOR)));
         if (0..self.health.len()).all(|d| self.is_stopped(d)) {
             self.stop.request(Reason::Unavailable(format!(
                 "every destination refuses messages for reasons of its own ({code})"
@@ -363,7 +386,10 @@ impl<P: Ports> Context<P> {
     /// that all is well.
     pub fn is_overdue(&self) -> bool {
         let now = self.now();
-        self.due.iter().flatten().any(|due| due.get().is_some_and(|d| now >= d))
+        self.due
+            .iter()
+            .flatten()
+            .any(|due| due.get().is_some_and(|d| now >= d))
     }
 
     /// The burst of this process when `processes` share the run's.
@@ -376,7 +402,8 @@ impl<P: Ports> Context<P> {
 
     /// Puts what the coordinator granted in force.
     pub fn apply_grant(&self, grant: Grant) {
-        self.pacer.set(grant.share, self.burst_among(grant.processes));
+        self.pacer
+            .set(grant.share, self.burst_among(grant.processes));
         if self.paused.replace(grant.paused) != grant.paused {
             tracing::info!(route = %self.settings.route, paused = grant.paused, "the run was paused or resumed by hand");
             self.fresh.notify_waiters();

@@ -60,7 +60,9 @@ pub async fn watch_for_the_end<P: Ports>(ctx: Rc<Context<P>>) {
             polls_before = polls;
             match ctx.wiring.source.counts().await {
                 Ok(counts) => {
-                    let left = counts.visible + counts.delayed + counts.in_flight.saturating_sub(look.parked);
+                    let left = counts.visible
+                        + counts.delayed
+                        + counts.in_flight.saturating_sub(look.parked);
                     if left > 0 {
                         empty_in_a_row = 0;
                     } else if polled {
@@ -136,9 +138,10 @@ async fn look<P: Ports>(ctx: &Context<P>, watch: &mut Watch) -> Result<Look, Led
             Some(beat) if beat.fenced_by.is_none() => {
                 look.all_idle &= beat.doing.idle && seen.beats_seen > 0;
                 look.parked += beat.doing.totals.parked;
-                let old = beat.doing.old_seen_ms.map(|ms| {
-                    now.before(std::time::Duration::from_millis(ms.unsigned_abs()))
-                });
+                let old = beat
+                    .doing
+                    .old_seen_ms
+                    .map(|ms| now.before(std::time::Duration::from_millis(ms.unsigned_abs())));
                 look.old_seen = look.old_seen.max(old);
             }
             _ => look.all_idle = false,

@@ -27,7 +27,9 @@ pub async fn tend<P: Ports>(ctx: Rc<Context<P>>) {
             }
             Ok(Some(run)) => stand_by(&ctx, journal, &run, &mut watch).await,
             Ok(None) => {
-                ctx.stop.request(Reason::Failed("the run's item is gone from the checkpoint table".into()));
+                ctx.stop.request(Reason::Failed(
+                    "the run's item is gone from the checkpoint table".into(),
+                ));
                 Ok(())
             }
             Err(error) => Err(error),
@@ -42,7 +44,10 @@ pub async fn tend<P: Ports>(ctx: Rc<Context<P>>) {
         let processes = ctx.grant.get().processes.clamp(1, 100_000) as u32;
         let spread = Duration::from_secs_f64(f64::from(processes) / f64::from(WATCHERS_PER_S));
         let mine = ctx.grant.get().term > 0 && is_coordinator(&ctx);
-        ctx.wiring.clock.sleep(if mine { wait } else { wait.max(spread) }).await;
+        ctx.wiring
+            .clock
+            .sleep(if mine { wait } else { wait.max(spread) })
+            .await;
     }
 }
 
@@ -67,7 +72,9 @@ async fn stand_by<P: Ports>(
         let names = [name];
         watch.keep(&names);
         let seen = watch.look(ctx, &journal.ledger, &names).await?;
-        let Some(seen) = seen.first() else { return Ok(()) };
+        let Some(seen) = seen.first() else {
+            return Ok(());
+        };
         if !seen.gone {
             if !seen.is_dead(ctx.settings.timings.lease) {
                 return Ok(());
@@ -147,7 +154,13 @@ async fn share_out<P: Ports>(
         rate if (place as i64) < sharers => rate / sharers,
         _ => 0,
     };
-    let as_limit = |share: i64| if share < 0 { i64::MAX / 1_000_000 } else { share };
+    let as_limit = |share: i64| {
+        if share < 0 {
+            i64::MAX / 1_000_000
+        } else {
+            share
+        }
+    };
     let mut committed: Vec<i64> = Vec::with_capacity(living.len());
     let mut grants: Vec<Grant> = Vec::with_capacity(living.len());
     for (place, (process, seen)) in living.iter().enumerate() {
@@ -179,7 +192,12 @@ async fn share_out<P: Ports>(
         let share = match run.rate {
             rate if rate < 0 => UNLIMITED,
             rate => {
-                let others: i64 = committed.iter().enumerate().filter(|(i, _)| *i != place).map(|(_, c)| c).sum();
+                let others: i64 = committed
+                    .iter()
+                    .enumerate()
+                    .filter(|(i, _)| *i != place)
+                    .map(|(_, c)| c)
+                    .sum();
                 target(place).min(rate.saturating_sub(others)).max(0)
             }
         };
@@ -190,7 +208,12 @@ async fn share_out<P: Ports>(
             share,
             ..grants[place]
         };
-        if journal.ledger.grant(&process.process, &grant).await?.is_some() {
+        if journal
+            .ledger
+            .grant(&process.process, &grant)
+            .await?
+            .is_some()
+        {
             committed[place] = committed[place].max(as_limit(share));
         }
     }
@@ -208,7 +231,10 @@ pub async fn declare_end<P: Ports>(journal: &Journal<P>, outcome: &str) -> Resul
         if process.run != *run || process.process == journal.me.process {
             continue;
         }
-        let beats = journal.ledger.beats(std::slice::from_ref(&process.process)).await?;
+        let beats = journal
+            .ledger
+            .beats(std::slice::from_ref(&process.process))
+            .await?;
         if let Some(Some(beat)) = beats.first() {
             let grant = Grant {
                 ended: journal.epoch,

@@ -21,6 +21,10 @@ pub struct Gathered {
     /// The deliveries.
     pub deliveries: Vec<Delivery>,
     /// The place this page takes among those its lane may have in hand.
+    #[expect(
+        dead_code,
+        reason = "held, not read: dropping the page frees its place"
+    )]
     pub slot: Option<OwnedSemaphorePermit>,
 }
 
@@ -184,7 +188,10 @@ fn sort<P: Ports>(
     for (received_at, messages) in received {
         for message in messages {
             ctx.received.set(ctx.received.get() + 1);
-            if ctx.cutoff_ms.is_some_and(|cutoff| message.sent_at_ms < cutoff) {
+            if ctx
+                .cutoff_ms
+                .is_some_and(|cutoff| message.sent_at_ms < cutoff)
+            {
                 ctx.old_seen.set(Some(ctx.now()));
             }
             let mut hands = ctx.hands.borrow_mut();
@@ -207,7 +214,11 @@ fn sort<P: Ports>(
                     from: None,
                 },
             };
-            let group = ctx.settings.source_fifo.then(|| message.group_id.clone()).flatten();
+            let group = ctx
+                .settings
+                .source_fifo
+                .then(|| message.group_id.clone())
+                .flatten();
             let behind = group.as_ref().is_some_and(|g| waiting_groups.contains(g));
             let must_ask = seen == Seen::New && message.receive_count > 1 && ctx.journal.is_some();
             let delivery = Delivery::new(

@@ -92,7 +92,13 @@ pub async fn join<P: Ports>(
             ledger.end_run(run, item.epoch, "interrupted").await?;
         }
         ledger
-            .reopen_run(run, item.epoch, cutoff_ms, &settings.fingerprint, share_of(settings.rate))
+            .reopen_run(
+                run,
+                item.epoch,
+                cutoff_ms,
+                &settings.fingerprint,
+                share_of(settings.rate),
+            )
             .await?;
         item = ledger.run(run).await?.unwrap_or(new);
         if item.settings != settings.fingerprint {
@@ -103,7 +109,10 @@ pub async fn join<P: Ports>(
     let mut coordinates = created;
     if !created && alone {
         let old = item.coordinator.clone().filter(|c| !c.is_empty());
-        if let Some(now) = ledger.coordinate(run, old.as_deref(), item.term, &process).await? {
+        if let Some(now) = ledger
+            .coordinate(run, old.as_deref(), item.term, &process)
+            .await?
+        {
             coordinates = now.coordinator.as_ref() == Some(&process);
             item = now;
         }
@@ -144,7 +153,11 @@ pub async fn join<P: Ports>(
 }
 
 fn refusal(run: &str, how: &str) -> String {
-    let how = if how.is_empty() { String::new() } else { format!(" {how}") };
+    let how = if how.is_empty() {
+        String::new()
+    } else {
+        format!(" {how}")
+    };
     format!(
         "the source is being drained by the run '{run}'{how}: wait until it has ended (`sqs-drain status '{run}'`), or stop it"
     )
@@ -227,7 +240,11 @@ async fn strangers_must_be_dead<P: Ports>(
         for ((stranger, first), now) in strangers.iter().zip(&first).zip(&beats) {
             let moved = matches!((first, now), (Some(a), Some(b)) if a.number != b.number && b.fenced_by.is_none());
             if moved {
-                let how = if stranger.run == run { "with other settings" } else { "" };
+                let how = if stranger.run == run {
+                    "with other settings"
+                } else {
+                    ""
+                };
                 return Err(JoinError::Refused(refusal(&stranger.run, how)));
             }
         }
@@ -236,7 +253,10 @@ async fn strangers_must_be_dead<P: Ports>(
         }
         for (stranger, beat) in strangers.iter().zip(beats) {
             let fenced = match beat {
-                Some(beat) => beat.fenced_by.is_some() || ledger.fence(&stranger.process, beat.number, by).await?,
+                Some(beat) => {
+                    beat.fenced_by.is_some()
+                        || ledger.fence(&stranger.process, beat.number, by).await?
+                }
                 None => true,
             };
             if !fenced {

@@ -152,15 +152,26 @@ impl<P: Ports> Lane<P> {
             .partition(|d| d.is_open() && conflicts.contains(&d.message.id));
         *page = kept;
         let Some(ask) = &self.ask else {
-            asked.iter().for_each(|d| d.decide(Fate::Unsent(Back::Later)));
+            asked
+                .iter()
+                .for_each(|d| d.decide(Fate::Unsent(Back::Later)));
             page.extend(asked);
             return;
         };
         if self.ctx.settings.source_fifo {
             // What follows one of them in its group must not pass it.
-            let groups: Vec<_> = asked.iter().filter_map(|d| d.message.group_id.clone()).collect();
+            let groups: Vec<_> = asked
+                .iter()
+                .filter_map(|d| d.message.group_id.clone())
+                .collect();
             page.iter()
-                .filter(|d| d.is_open() && d.message.group_id.as_ref().is_some_and(|g| groups.contains(g)))
+                .filter(|d| {
+                    d.is_open()
+                        && d.message
+                            .group_id
+                            .as_ref()
+                            .is_some_and(|g| groups.contains(g))
+                })
                 .for_each(|d| d.decide(Fate::Unsent(Back::Later)));
         }
         self.ctx.asking.set(self.ctx.asking.get() + asked.len());
@@ -278,10 +289,18 @@ fn token<P: Ports>(ctx: &Context<P>) -> String {
 }
 
 /// Makes a doubt this process's to send again. Where that fails the message is left.
-async fn take_doubt<P: Ports>(ctx: &Context<P>, delivery: &Delivery, attempt: u8, from: Option<&str>) {
+async fn take_doubt<P: Ports>(
+    ctx: &Context<P>,
+    delivery: &Delivery,
+    attempt: u8,
+    from: Option<&str>,
+) {
     let Some(journal) = &ctx.journal else { return };
     let id = delivery.message.id;
-    let taken = journal.ledger.take_doubt(id, attempt, from, &token(ctx)).await;
+    let taken = journal
+        .ledger
+        .take_doubt(id, attempt, from, &token(ctx))
+        .await;
     match taken {
         Ok(Transition::Made) => {}
         Ok(Transition::Refused(_)) => delivery.decide(Fate::Unsent(Back::Later)),
@@ -324,7 +343,9 @@ pub fn trouble_of(delivery: &Delivery) -> Option<(RecordState, Option<String>)> 
         (Fate::Unknown, Step::Hold { .. }) => Some((RecordState::Held, None)),
         (Fate::Unknown, Step::Reject) => Some((RecordState::Rejected, None)),
         (Fate::Unknown, _) => Some((RecordState::InDoubt, None)),
-        (Fate::Sent, Step::Send { attempt, .. }) if *attempt > 0 => Some((RecordState::Resent, None)),
+        (Fate::Sent, Step::Send { attempt, .. }) if *attempt > 0 => {
+            Some((RecordState::Resent, None))
+        }
         (Fate::Held(_), _) => Some((RecordState::Held, None)),
         (Fate::Rejected, _) => Some((RecordState::Rejected, None)),
         (Fate::Refused(code), _) => Some((RecordState::Parked, Some(code.clone()))),

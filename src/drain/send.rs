@@ -48,12 +48,16 @@ pub async fn send_to_reject<P: Ports>(ctx: &Context<P>, refused: Vec<&Delivery>)
 /// next round. Towards FIFO a round has only the first of each group, so that nothing passes a failed one.
 async fn send_to<P: Ports>(ctx: &Context<P>, target: Target, mut list: VecDeque<&Delivery>) {
     let (sink, facts) = match target {
-        Target::Destination(n) => (Some(&ctx.wiring.sinks[n]), Some(&ctx.settings.destinations[n])),
+        Target::Destination(n) => (
+            Some(&ctx.wiring.sinks[n]),
+            Some(&ctx.settings.destinations[n]),
+        ),
         Target::Reject => (ctx.wiring.reject.as_ref(), ctx.settings.reject.as_ref()),
         Target::Hold => (ctx.wiring.hold.as_ref(), ctx.settings.hold.as_ref()),
     };
     let (Some(sink), Some(facts)) = (sink, facts) else {
-        list.iter().for_each(|d| d.decide(Fate::Unsent(Back::Later)));
+        list.iter()
+            .for_each(|d| d.decide(Fate::Unsent(Back::Later)));
         return;
     };
     let ordered = ctx.settings.source_fifo || facts.fifo;
@@ -73,7 +77,9 @@ async fn send_to<P: Ports>(ctx: &Context<P>, target: Target, mut list: VecDeque<
         }
         let most = if alone { 1 } else { ctx.pacer.batch_max() };
         let batches = cut(&round, most, facts.batch_bytes);
-        let tries = batches.iter().map(|batch| send_batch(ctx, target, &**sink, facts, batch));
+        let tries = batches
+            .iter()
+            .map(|batch| send_batch(ctx, target, &**sink, facts, batch));
         let again: Vec<Again> = futures::future::join_all(tries).await;
         alone = again.contains(&Again::Alone);
         let mut retry: VecDeque<&Delivery> = round
@@ -209,8 +215,10 @@ async fn send_batch<P: Ports>(
         Err(Shut::Stale) => return wait_for_a_beat(ctx, batch).await,
     }
     let now = ctx.now();
-    let (late, timely): (Vec<_>, Vec<_>) = batch.iter().partition(|d| now >= d.deadline);
-    late.iter().for_each(|d| d.decide(Fate::Unsent(Back::Later)));
+    let (late, timely): (Vec<&Delivery>, Vec<&Delivery>) =
+        batch.iter().copied().partition(|d| now >= d.deadline);
+    late.iter()
+        .for_each(|d| d.decide(Fate::Unsent(Back::Later)));
     if timely.is_empty() {
         return Again::Now;
     }
@@ -237,7 +245,12 @@ async fn send_batch<P: Ports>(
 }
 
 /// Decides one entry by its outcome.
-fn decide<P: Ports>(ctx: &Context<P>, target: Target, delivery: &Delivery, outcome: SendOutcome) -> Again {
+fn decide<P: Ports>(
+    ctx: &Context<P>,
+    target: Target,
+    delivery: &Delivery,
+    outcome: SendOutcome,
+) -> Again {
     match outcome {
         SendOutcome::Accepted { message_id } => {
             delivery.decide(match target {

@@ -67,7 +67,9 @@ fn pick(page: &[Delivery], wanted: impl Fn(&Fate) -> bool) -> Vec<&Delivery> {
 fn handle<P: Ports>(ctx: &Context<P>, delivery: &Delivery) -> String {
     let hands = ctx.hands.borrow();
     let newest = hands.newest(delivery.message.id);
-    newest.unwrap_or(&delivery.message.receipt_handle).to_owned()
+    newest
+        .unwrap_or(&delivery.message.receipt_handle)
+        .to_owned()
 }
 
 /// Deletes, and hands over whatever was not deleted for sure before its deadline.
@@ -243,16 +245,19 @@ async fn change_visibility<P: Ports>(ctx: &Context<P>, list: &[(String, Duration
 
 /// Lists what is in trouble: in the result, and under the run in the table.
 async fn list<P: Ports>(ctx: &Context<P>, page: &[Delivery]) {
-    let notes = page.iter().filter_map(|d| trouble_of(d).map(|t| (d, t))).map(|(delivery, (state, code))| {
-        let id = delivery.message.id;
-        ctx.note_trouble(id, state);
-        async move {
-            let Some(journal) = &ctx.journal else { return };
-            let listed = Listed { id, state, code };
-            if let Err(error) = journal.ledger.list(&journal.me.run, &listed).await {
-                ctx.note_table(&error);
+    let notes = page
+        .iter()
+        .filter_map(|d| trouble_of(d).map(|t| (d, t)))
+        .map(|(delivery, (state, code))| {
+            let id = delivery.message.id;
+            ctx.note_trouble(id, state);
+            async move {
+                let Some(journal) = &ctx.journal else { return };
+                let listed = Listed { id, state, code };
+                if let Err(error) = journal.ledger.list(&journal.me.run, &listed).await {
+                    ctx.note_table(&error);
+                }
             }
-        }
-    });
+        });
     futures::future::join_all(notes).await;
 }

@@ -54,7 +54,7 @@ pub async fn sweep<P: Ports>(
         for stored in pages {
             let (facts, totals) = stored.page.settle_for_the_dead();
             for some in facts.chunks(25) {
-                let writes = some.iter().map(|(id, fact)| async {
+                let writes = some.iter().map(|(id, fact)| async move {
                     ledger.add_fact(*id, *fact, by).await?;
                     if let Fact::Doubt(_) = fact {
                         let listed = Listed {
@@ -68,9 +68,13 @@ pub async fn sweep<P: Ports>(
                 });
                 futures::future::try_join_all(writes).await?;
             }
-            ledger.fold(of, stored.lane, stored.sequence, &totals).await?;
+            ledger
+                .fold(of, stored.lane, stored.sequence, &totals)
+                .await?;
             // A write of the dead that was under way may still have come: then the page is read and settled again.
-            ledger.delete_page(&of.process, stored.lane, stored.sequence).await?;
+            ledger
+                .delete_page(&of.process, stored.lane, stored.sequence)
+                .await?;
         }
     }
     ledger.deregister(&of.process).await
