@@ -2,5 +2,13 @@
 //! never faster than told, resumable after any kill. See `docs/design.md` for the guarantee and the protocol.
 
 pub mod aws;
+pub mod drain;
+pub mod exit;
+pub mod journal;
+pub mod ledger;
 pub mod message;
+pub mod pace;
 pub mod port;
+pub mod report;
+pub mod stop;
+pub mod window;
