@@ -51,7 +51,6 @@ pub async fn aws(routes: &[RoutePlan]) -> Aws {
     .await
 }
 
-
 fn said(queue: &QueueRef) -> &str {
     match queue {
         QueueRef::Url(text) | QueueRef::Name(text) => text,

@@ -9,6 +9,7 @@ use tokio::task::LocalSet;
 use super::connect::{Connected, connect};
 use super::progress::Line;
 use super::{Failure, runtime, signals, start_log};
+use crate::aws::Aws;
 use crate::cli::RunArgs;
 use crate::exit::ExitCode;
 use crate::plan::{Plan, ProcessPlan};
@@ -19,22 +20,29 @@ use crate::stop::{Reason, Stop};
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let plan = args.plan(Utc::now())?;
     start_log(plan.process.log_format, plan.process.log_level);
-    let report = runtime()?.block_on(LocalSet::new().run_until(drain(plan)))?;
-    Ok(report)
+    let work = async {
+        let aws = super::connect::aws(&plan.routes).await;
+        drain(&plan, &aws).await
+    };
+    let report = runtime()?.block_on(LocalSet::new().run_until(work))?;
+    print(&report, &plan.process)?;
+    Ok(report.exit())
 }
 
-async fn drain(plan: Plan) -> Result<ExitCode, Failure> {
+/// Drains all routes of a plan side by side, until all have ended.
+///
+/// # Errors
+/// When a route is refused: then none has received anything.
+pub async fn drain(plan: &Plan, aws: &Aws) -> Result<Report, Failure> {
     let started_at = Utc::now();
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
     let stop = Stop::default();
     watch_signals(stop.clone());
-    let aws = super::connect::aws(&plan.routes).await;
-    // Everything is looked at before anything is received.
     let mut connected = Vec::new();
     for route in &plan.routes {
-        connected.push(connect(&aws, &plan.process, route).await?);
+        connected.push(connect(aws, &plan.process, route).await?);
     }
     let drains = connected
         .into_iter()
@@ -47,9 +55,7 @@ async fn drain(plan: Plan) -> Result<ExitCode, Failure> {
         index: plan.process.shard.index,
         of: plan.process.shard.of,
     };
-    let report = Report::new(shard, started_at, Utc::now(), routes);
-    print(&report, &plan.process)?;
-    Ok(report.exit())
+    Ok(Report::new(shard, started_at, Utc::now(), routes))
 }
 
 /// Drains one route, with a stop switch of its own that follows the process's.
@@ -108,7 +114,7 @@ fn watch_signals(stop: Stop) {
 }
 
 /// The result: one line on standard output, and in the file that was asked for.
-fn print(report: &Report, process: &ProcessPlan) -> Result<(), Failure> {
+pub fn print(report: &Report, process: &ProcessPlan) -> Result<(), Failure> {
     let line = serde_json::to_string(report).map_err(|error| {
         Failure::new(
             ExitCode::Failed,
