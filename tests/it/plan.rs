@@ -15,7 +15,9 @@ use sqs_drain::plan::{
 use sqs_drain::window::Window;
 
 fn now() -> DateTime<Utc> {
-    DateTime::parse_from_rfc3339("2026-11-23T08:00:00+09:00").unwrap().to_utc()
+    DateTime::parse_from_rfc3339("2026-11-23T08:00:00+09:00")
+        .unwrap()
+        .to_utc()
 }
 
 /// The arguments of `sqs-drain run`, written as in a shell with single quotes.
@@ -28,13 +30,19 @@ fn run_args(line: &str) -> RunArgs {
         }
     }
     match Cli::read(&words) {
-        Ok(Cli { command: Command::Run(args) }) => args,
+        Ok(Cli {
+            command: Command::Run(args),
+        }) => args,
         Ok(other) => panic!("{line}: {other:?}"),
         Err(error) => panic!("{line}: {error}"),
     }
 }
 
-fn request(line: &str, environment: &[(&str, &str)], file: Option<&str>) -> Result<Request, Refusal> {
+fn request(
+    line: &str,
+    environment: &[(&str, &str)],
+    file: Option<&str>,
+) -> Result<Request, Refusal> {
     let args = run_args(line);
     let environment: BTreeMap<String, String> = environment
         .iter()
@@ -44,7 +52,13 @@ fn request(line: &str, environment: &[(&str, &str)], file: Option<&str>) -> Resu
         Some(text) => Some(RoutesFile::parse("routes.toml", text)?),
         None => None,
     };
-    Ok(Request { asked: args.routes, flags: args.settings.settings(), environment, file, now: now() })
+    Ok(Request {
+        asked: args.routes,
+        flags: args.settings.settings(),
+        environment,
+        file,
+        now: now(),
+    })
 }
 
 fn plan(line: &str, environment: &[(&str, &str)], file: Option<&str>) -> Result<Plan, Refusal> {
@@ -80,7 +94,9 @@ fn flags_alone_make_a_plan() {
     assert_eq!(plan.process.log_level, LogLevel::Info);
     assert_eq!(plan.process.result, None);
     assert_eq!(plan.process.slack_webhook, None);
-    let [route] = &plan.routes[..] else { panic!("{plan:?}") };
+    let [route] = &plan.routes[..] else {
+        panic!("{plan:?}")
+    };
     assert_eq!(route.name, "default");
     assert_eq!(route.from, QueueRef::Name("wait".to_owned()));
     assert_eq!(route.to, [QueueRef::Name("schedule".to_owned())]);
@@ -93,5 +109,8 @@ fn flags_alone_make_a_plan() {
     assert_eq!(route.deduplication_id, DeduplicationId::MessageId);
     assert_eq!((route.lanes, route.page), (16, 50));
     assert_eq!(route.timings, Timings::default());
-    assert_eq!(route.run_id_at(now()).as_deref(), Some("default@2026-11-23T08:00+09:00"));
+    assert_eq!(
+        route.run_id_at(now()).as_deref(),
+        Some("default@2026-11-23T08:00+09:00")
+    );
 }
