@@ -1,2 +1,4 @@
+#[cfg(feature = "local")]
+mod local;
 mod plan;
 mod window;
