@@ -1,3 +1,4 @@
+mod house;
 #[cfg(feature = "local")]
 mod local;
 mod plan;
