@@ -151,12 +151,7 @@ impl Totals {
 
     /// Deliveries that are in a class.
     pub fn classified(&self) -> u64 {
-        self.sent
-            + self.deduplicated
-            + self.rejected
-            + self.held
-            + self.released
-            + self.in_doubt
+        self.sent + self.deduplicated + self.rejected + self.held + self.released + self.in_doubt
     }
 
     /// Whether every delivery is in exactly one class.
@@ -566,10 +561,22 @@ mod tests {
             ..Record::default()
         };
         for done in [
-            Record { sent: true, ..doubt.clone() },
-            Record { held: true, ..doubt.clone() },
-            Record { rejected: true, ..doubt.clone() },
-            Record { dropped: true, ..doubt.clone() },
+            Record {
+                sent: true,
+                ..doubt.clone()
+            },
+            Record {
+                held: true,
+                ..doubt.clone()
+            },
+            Record {
+                rejected: true,
+                ..doubt.clone()
+            },
+            Record {
+                dropped: true,
+                ..doubt.clone()
+            },
         ] {
             for delivery in [Delivery::AtLeastOnce, Delivery::AtMostOnce] {
                 assert_eq!(done.next(delivery, "r"), Next::Delete);
@@ -585,7 +592,10 @@ mod tests {
         };
         assert_eq!(
             record.next(Delivery::AtLeastOnce, "r"),
-            Next::Resend { attempt: 1, from: None }
+            Next::Resend {
+                attempt: 1,
+                from: None
+            }
         );
         assert_eq!(
             record.next(Delivery::AtMostOnce, "r"),
@@ -595,12 +605,18 @@ mod tests {
         record.resent_by = Some("X".into());
         assert_eq!(
             record.next(Delivery::AtLeastOnce, "r"),
-            Next::Resend { attempt: 1, from: Some("X".into()) }
+            Next::Resend {
+                attempt: 1,
+                from: Some("X".into())
+            }
         );
         record.doubts = 2;
         assert_eq!(
             record.next(Delivery::AtLeastOnce, "r"),
-            Next::Resend { attempt: 2, from: None }
+            Next::Resend {
+                attempt: 2,
+                from: None
+            }
         );
         record.doubts = ATTEMPTS_MAX + 1;
         assert_eq!(record.next(Delivery::AtLeastOnce, "r"), Next::Leave);

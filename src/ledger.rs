@@ -122,13 +122,28 @@ impl<P: Ports> Ledger<P> {
         self.clock.wall().local.timestamp_millis()
     }
 
-    async fn put(&self, key: Key, when: When, mut item: Item, kept: Duration) -> Result<(), StoreError> {
+    async fn put(
+        &self,
+        key: Key,
+        when: When,
+        mut item: Item,
+        kept: Duration,
+    ) -> Result<(), StoreError> {
         item.insert("expires_at".into(), self.expiry(kept));
         let change = Change::Put(item);
-        self.store.write(Write { key, when, change }).await.map(|_| ())
+        self.store
+            .write(Write { key, when, change })
+            .await
+            .map(|_| ())
     }
 
-    async fn update(&self, key: Key, when: When, mut set: Item, kept: Duration) -> Result<Item, StoreError> {
+    async fn update(
+        &self,
+        key: Key,
+        when: When,
+        mut set: Item,
+        kept: Duration,
+    ) -> Result<Item, StoreError> {
         set.insert("expires_at".into(), self.expiry(kept));
         let change = Change::Update {
             set,
@@ -139,7 +154,10 @@ impl<P: Ports> Ledger<P> {
 
     async fn delete(&self, key: Key, when: When) -> Result<(), StoreError> {
         let change = Change::Delete;
-        self.store.write(Write { key, when, change }).await.map(|_| ())
+        self.store
+            .write(Write { key, when, change })
+            .await
+            .map(|_| ())
     }
 
     async fn get_one(&self, key: Key) -> Result<Option<Item>, StoreError> {

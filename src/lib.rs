@@ -2,12 +2,15 @@
 //! never faster than told, resumable after any kill. See `docs/design.md` for the guarantee and the protocol.
 
 pub mod aws;
+pub mod cli;
+pub mod config;
 pub mod drain;
 pub mod exit;
 pub mod journal;
 pub mod ledger;
 pub mod message;
 pub mod pace;
+pub mod plan;
 pub mod port;
 pub mod report;
 pub mod stop;

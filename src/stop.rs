@@ -85,12 +85,18 @@ impl Stop {
 
     /// Whether what is in hand unsent must not be sent any more.
     pub fn forbids_sending(&self) -> bool {
-        self.0.borrow().as_ref().is_some_and(|r| *r != Reason::Ended)
+        self.0
+            .borrow()
+            .as_ref()
+            .is_some_and(|r| *r != Reason::Ended)
     }
 
     /// Whether nothing may be touched any more.
     pub fn forbids_touching(&self) -> bool {
-        self.0.borrow().as_ref().is_some_and(Reason::forbids_touching)
+        self.0
+            .borrow()
+            .as_ref()
+            .is_some_and(Reason::forbids_touching)
     }
 
     async fn until(&self, wanted: impl Fn(&Reason) -> bool) {

@@ -329,7 +329,11 @@ pub struct Listed {
 
 pub(super) fn read_record(item: &Item) -> Record {
     let r = Reader(item);
-    let small = |name: &str| r.opt_n(name).and_then(|n| u8::try_from(n).ok()).unwrap_or(0);
+    let small = |name: &str| {
+        r.opt_n(name)
+            .and_then(|n| u8::try_from(n).ok())
+            .unwrap_or(0)
+    };
     Record {
         sent: r.flag("sent"),
         doubts: small("doubts"),

@@ -43,13 +43,20 @@ impl<P: Ports> Ledger<P> {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn take_owner(&self, expected: Option<&Owner>, run: &str) -> Result<bool, LedgerError> {
+    pub async fn take_owner(
+        &self,
+        expected: Option<&Owner>,
+        run: &str,
+    ) -> Result<bool, LedgerError> {
         let when = match expected {
             None => all([Test::Absent]),
             Some(owner) => all([Test::Eq("run".into(), Datum::S(owner.run.clone()))]),
         };
         let new = item([("run", s(run)), ("since", n(self.now_ms()))]);
-        match self.put(Key::new(self.source_pk(), "owner"), when, new, KEPT).await {
+        match self
+            .put(Key::new(self.source_pk(), "owner"), when, new, KEPT)
+            .await
+        {
             Ok(()) => Ok(true),
             Err(StoreError::Conflict(Some(old))) if old.get("run") == s(run).as_ref() => Ok(true),
             Err(StoreError::Conflict(_)) => Ok(false),
@@ -62,7 +69,12 @@ impl<P: Ports> Ledger<P> {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn register(&self, registration: &Registration, lanes: u32, grant: Grant) -> Result<(), LedgerError> {
+    pub async fn register(
+        &self,
+        registration: &Registration,
+        lanes: u32,
+        grant: Grant,
+    ) -> Result<(), LedgerError> {
         let process = &registration.process;
         let mut beat = Beat::doing_item(&Doing::default(), 0, self.now_ms());
         beat.extend(Beat::grant_item(&grant));
@@ -73,7 +85,12 @@ impl<P: Ports> Ledger<P> {
                 Err(error) => Err(error),
             }
         };
-        let pages = (0..lanes).map(|lane| create(page_key(process, lane), StoredPage::to_item(&Page::default(), 0)));
+        let pages = (0..lanes).map(|lane| {
+            create(
+                page_key(process, lane),
+                StoredPage::to_item(&Page::default(), 0),
+            )
+        });
         let (beat, pages) = futures::join!(
             create(beat_key(process), beat),
             futures::future::try_join_all(pages)
@@ -128,7 +145,12 @@ impl<P: Ports> Ledger<P> {
     ///
     /// # Errors
     /// When the table cannot be written: the beat may or may not count, and must be repeated with the same number.
-    pub async fn beat(&self, process: &str, number: i64, doing: &Doing) -> Result<Beaten, LedgerError> {
+    pub async fn beat(
+        &self,
+        process: &str,
+        number: i64,
+        doing: &Doing,
+    ) -> Result<Beaten, LedgerError> {
         let when = all([
             Test::Eq("v".into(), Datum::N(number - 1)),
             Test::No("fenced".into()),
@@ -160,7 +182,10 @@ impl<P: Ports> Ledger<P> {
             Test::Eq("v".into(), Datum::N(number)),
             Test::No("fenced".into()),
         ]);
-        match self.update(beat_key(process), when, item([("fenced", s(by))]), KEPT).await {
+        match self
+            .update(beat_key(process), when, item([("fenced", s(by))]), KEPT)
+            .await
+        {
             Ok(_) | Err(StoreError::Conflict(None)) => Ok(true),
             Err(StoreError::Conflict(Some(old))) => Ok(Beat::read(&old)?.fenced_by.is_some()),
             Err(error) => Err(error.into()),
@@ -181,7 +206,10 @@ impl<P: Ports> Ledger<P> {
                 Test::Lt("term".into(), grant.term + 1),
             ],
         ];
-        match self.update(beat_key(process), when, Beat::grant_item(grant), KEPT).await {
+        match self
+            .update(beat_key(process), when, Beat::grant_item(grant), KEPT)
+            .await
+        {
             Ok(new) => Ok(Some(Beat::read(&new)?)),
             Err(StoreError::Conflict(_)) => Ok(None),
             Err(error) => Err(error.into()),
@@ -194,7 +222,10 @@ impl<P: Ports> Ledger<P> {
     /// When the table cannot be written.
     pub async fn tell_paused(&self, process: &str, paused: bool) -> Result<(), LedgerError> {
         let set = item([("paused", n(i64::from(paused)))]);
-        match self.update(beat_key(process), all([Test::Exists]), set, KEPT).await {
+        match self
+            .update(beat_key(process), all([Test::Exists]), set, KEPT)
+            .await
+        {
             Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -205,10 +236,19 @@ impl<P: Ports> Ledger<P> {
     /// # Errors
     /// [`LedgerError::Superseded`] when the page is gone; otherwise when the table cannot be written, and then the write may still
     /// take effect later (so the next one must have a higher sequence).
-    pub async fn write_page(&self, process: &str, lane: u32, sequence: i64, page: &Page) -> Result<(), LedgerError> {
+    pub async fn write_page(
+        &self,
+        process: &str,
+        lane: u32,
+        sequence: i64,
+        page: &Page,
+    ) -> Result<(), LedgerError> {
         let new = StoredPage::to_item(page, sequence);
         let when = all([Test::Lt("q".into(), sequence)]);
-        match self.put(page_key(process, lane), when, new.clone(), KEPT).await {
+        match self
+            .put(page_key(process, lane), when, new.clone(), KEPT)
+            .await
+        {
             Ok(()) => Ok(()),
             Err(StoreError::Conflict(Some(old)))
                 if new.iter().all(|(name, value)| old.get(name) == Some(value)) =>
@@ -225,7 +265,10 @@ impl<P: Ports> Ledger<P> {
     /// # Errors
     /// When the table cannot be read.
     pub async fn pages(&self, process: &str) -> Result<Vec<StoredPage>, LedgerError> {
-        let found = self.store.query(&format!("process#{process}"), "page#").await?;
+        let found = self
+            .store
+            .query(&format!("process#{process}"), "page#")
+            .await?;
         found
             .into_iter()
             .map(|(sk, item)| StoredPage::read(&sk, &item).map_err(Into::into))
@@ -236,11 +279,13 @@ impl<P: Ports> Ledger<P> {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn delete_page(&self, process: &str, lane: u32, sequence: i64) -> Result<bool, LedgerError> {
-        let when = vec![vec![
-            Test::Absent,
-            Test::Eq("q".into(), Datum::N(sequence)),
-        ]];
+    pub async fn delete_page(
+        &self,
+        process: &str,
+        lane: u32,
+        sequence: i64,
+    ) -> Result<bool, LedgerError> {
+        let when = vec![vec![Test::Absent, Test::Eq("q".into(), Datum::N(sequence))]];
         match self.delete(page_key(process, lane), when).await {
             Ok(()) => Ok(true),
             Err(StoreError::Conflict(_)) => Ok(false),
@@ -253,12 +298,15 @@ impl<P: Ports> Ledger<P> {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn fold(&self, of: &Registration, lane: u32, sequence: i64, totals: &Totals) -> Result<(), LedgerError> {
+    pub async fn fold(
+        &self,
+        of: &Registration,
+        lane: u32,
+        sequence: i64,
+        totals: &Totals,
+    ) -> Result<(), LedgerError> {
         let seq = format!("seq{lane}");
-        let mut set = item([
-            ("shard", n(of.shard)),
-            ("at", n(self.now_ms())),
-        ]);
+        let mut set = item([("shard", n(of.shard)), ("at", n(self.now_ms()))]);
         set.insert(seq.clone(), Datum::N(sequence));
         set.insert(format!("lane{lane}"), Datum::B(totals.encode()));
         let when = vec![vec![Test::No(seq.clone()), Test::Lt(seq, sequence)]];
@@ -276,7 +324,10 @@ impl<P: Ports> Ledger<P> {
     pub async fn fold_stop(&self, of: &Registration, stop: &str) -> Result<(), LedgerError> {
         let key = Key::new(format!("run#{}", of.run), format!("process#{}", of.process));
         let set = item([("stop", s(stop)), ("shard", n(of.shard))]);
-        match self.update(key, all([Test::No("stop".into())]), set, KEPT).await {
+        match self
+            .update(key, all([Test::No("stop".into())]), set, KEPT)
+            .await
+        {
             Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -288,7 +339,8 @@ impl<P: Ports> Ledger<P> {
     /// # Errors
     /// When the table cannot be written.
     pub async fn deregister(&self, process: &str) -> Result<(), LedgerError> {
-        self.delete(self.registration_key(process), Vec::new()).await?;
+        self.delete(self.registration_key(process), Vec::new())
+            .await?;
         self.delete(beat_key(process), Vec::new()).await?;
         Ok(())
     }

@@ -17,10 +17,19 @@ impl<P: Ports> Ledger<P> {
             .collect())
     }
 
-    async fn accumulate(&self, id: Id, when: When, mut set: Item, by: &str) -> Result<(), LedgerError> {
+    async fn accumulate(
+        &self,
+        id: Id,
+        when: When,
+        mut set: Item,
+        by: &str,
+    ) -> Result<(), LedgerError> {
         set.insert("by".into(), Datum::S(by.to_owned()));
         set.insert("at".into(), Datum::N(self.now_ms()));
-        match self.update(self.record_key(id), when, set, RECORD_KEPT).await {
+        match self
+            .update(self.record_key(id), when, set, RECORD_KEPT)
+            .await
+        {
             Ok(_) => Ok(()),
             // Already said, by ourselves or by somebody else: facts only accumulate.
             Err(StoreError::Conflict(_)) => Ok(()),
@@ -40,7 +49,9 @@ impl<P: Ports> Ledger<P> {
                     Test::No("doubts".into()),
                     Test::Lt("doubts".into(), doubts),
                 ]];
-                return self.accumulate(id, when, item([("doubts", n(doubts))]), by).await;
+                return self
+                    .accumulate(id, when, item([("doubts", n(doubts))]), by)
+                    .await;
             }
             Fact::Sent => "sent",
             Fact::Rejecting => "rejecting",
@@ -48,7 +59,8 @@ impl<P: Ports> Ledger<P> {
             Fact::Holding => "holding",
             Fact::Held => "held",
         };
-        self.accumulate(id, Vec::new(), item([(name, n(1))]), by).await
+        self.accumulate(id, Vec::new(), item([(name, n(1))]), by)
+            .await
     }
 
     /// Notes under which message id the hold queue has the copy, and the way back from that id.
@@ -57,7 +69,13 @@ impl<P: Ports> Ledger<P> {
     /// When the table cannot be written.
     pub async fn note_held_as(&self, id: Id, held_as: &str, by: &str) -> Result<(), LedgerError> {
         let back = Key::new(format!("held#{}#{held_as}", self.source), "held");
-        self.put(back, Vec::new(), item([("id", s(&id.to_string()))]), RECORD_KEPT).await?;
+        self.put(
+            back,
+            Vec::new(),
+            item([("id", s(&id.to_string()))]),
+            RECORD_KEPT,
+        )
+        .await?;
         let set = item([("held", n(1)), ("held_as", s(held_as))]);
         self.accumulate(id, Vec::new(), set, by).await
     }
@@ -69,7 +87,9 @@ impl<P: Ports> Ledger<P> {
     pub async fn id_held_as(&self, held_as: &str) -> Result<Option<Id>, LedgerError> {
         let key = Key::new(format!("held#{}#{held_as}", self.source), "held");
         let found = self.get_one(key).await?;
-        Ok(found.and_then(|i| super::items::Reader(&i).opt_s("id")).map(|text| Id::of(&text)))
+        Ok(found
+            .and_then(|i| super::items::Reader(&i).opt_s("id"))
+            .map(|text| Id::of(&text)))
     }
 
     /// Notes that the destination refused the message in this run and that it stays hidden in the source.
@@ -77,7 +97,8 @@ impl<P: Ports> Ledger<P> {
     /// # Errors
     /// When the table cannot be written.
     pub async fn park(&self, id: Id, run: &str, by: &str) -> Result<(), LedgerError> {
-        self.accumulate(id, Vec::new(), item([("parked_in", s(run))]), by).await
+        self.accumulate(id, Vec::new(), item([("parked_in", s(run))]), by)
+            .await
     }
 
     async fn transition(
@@ -88,7 +109,10 @@ impl<P: Ports> Ledger<P> {
         ours: impl Fn(&Record) -> bool,
     ) -> Result<Transition, LedgerError> {
         set.insert("at".into(), Datum::N(self.now_ms()));
-        match self.update(self.record_key(id), when, set, RECORD_KEPT).await {
+        match self
+            .update(self.record_key(id), when, set, RECORD_KEPT)
+            .await
+        {
             Ok(_) => Ok(Transition::Made),
             Err(StoreError::Conflict(old)) => {
                 let old = old.as_ref().map(read_record).unwrap_or_default();
@@ -108,7 +132,13 @@ impl<P: Ports> Ledger<P> {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn take_doubt(&self, id: Id, attempt: u8, from: Option<&str>, by: &str) -> Result<Transition, LedgerError> {
+    pub async fn take_doubt(
+        &self,
+        id: Id,
+        attempt: u8,
+        from: Option<&str>,
+        by: &str,
+    ) -> Result<Transition, LedgerError> {
         let mut when = all([
             Test::Eq("doubts".into(), Datum::N(i64::from(attempt))),
             Test::No("sent".into()),
@@ -190,7 +220,12 @@ impl<P: Ports> Ledger<P> {
         self.settle_by_hand(id, "settled", by).await
     }
 
-    async fn settle_by_hand(&self, id: Id, name: &str, by: &str) -> Result<Transition, LedgerError> {
+    async fn settle_by_hand(
+        &self,
+        id: Id,
+        name: &str,
+        by: &str,
+    ) -> Result<Transition, LedgerError> {
         let when = all([
             Test::Exists,
             Test::No("sent".into()),

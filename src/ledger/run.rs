@@ -21,8 +21,15 @@ impl<P: Ports> Ledger<P> {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn create_run(&self, run: &str, new: &RunItem) -> Result<(RunItem, bool), LedgerError> {
-        match self.put(run_key(run), all([Test::Absent]), new.to_item(), KEPT).await {
+    pub async fn create_run(
+        &self,
+        run: &str,
+        new: &RunItem,
+    ) -> Result<(RunItem, bool), LedgerError> {
+        match self
+            .put(run_key(run), all([Test::Absent]), new.to_item(), KEPT)
+            .await
+        {
             Ok(()) => Ok((new.clone(), true)),
             Err(StoreError::Conflict(Some(old))) => {
                 let old = RunItem::read(&old)?;
@@ -37,7 +44,14 @@ impl<P: Ports> Ledger<P> {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn reopen_run(&self, run: &str, ended: i64, cutoff_ms: Option<i64>, settings: &str, rate: i64) -> Result<(), LedgerError> {
+    pub async fn reopen_run(
+        &self,
+        run: &str,
+        ended: i64,
+        cutoff_ms: Option<i64>,
+        settings: &str,
+        rate: i64,
+    ) -> Result<(), LedgerError> {
         let when = all([
             Test::Eq("epoch".into(), Datum::N(ended)),
             Test::Eq("ended".into(), Datum::N(1)),
@@ -75,7 +89,13 @@ impl<P: Ports> Ledger<P> {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn coordinate(&self, run: &str, old: Option<&str>, term: i64, me: &str) -> Result<Option<RunItem>, LedgerError> {
+    pub async fn coordinate(
+        &self,
+        run: &str,
+        old: Option<&str>,
+        term: i64,
+        me: &str,
+    ) -> Result<Option<RunItem>, LedgerError> {
         let mut when = all([Test::Eq("term".into(), Datum::N(term))]);
         when.push(match old {
             Some(old) => vec![Test::Eq("coordinator".into(), Datum::S(old.to_owned()))],
@@ -99,7 +119,10 @@ impl<P: Ports> Ledger<P> {
     /// When the table cannot be written.
     pub async fn abdicate(&self, run: &str, me: &str) -> Result<(), LedgerError> {
         let when = all([Test::Eq("coordinator".into(), Datum::S(me.to_owned()))]);
-        match self.update(run_key(run), when, item([("coordinator", s(""))]), KEPT).await {
+        match self
+            .update(run_key(run), when, item([("coordinator", s(""))]), KEPT)
+            .await
+        {
             Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -109,12 +132,20 @@ impl<P: Ports> Ledger<P> {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn steer(&self, run: &str, paused: Option<bool>, rate: Option<i64>) -> Result<bool, LedgerError> {
+    pub async fn steer(
+        &self,
+        run: &str,
+        paused: Option<bool>,
+        rate: Option<i64>,
+    ) -> Result<bool, LedgerError> {
         let set = item([
             ("paused", paused.and_then(|p| n(i64::from(p)))),
             ("rate", rate.and_then(n)),
         ]);
-        match self.update(run_key(run), all([Test::Exists]), set, KEPT).await {
+        match self
+            .update(run_key(run), all([Test::Exists]), set, KEPT)
+            .await
+        {
             Ok(_) => Ok(true),
             Err(StoreError::Conflict(_)) => Ok(false),
             Err(error) => Err(error.into()),
@@ -129,7 +160,9 @@ impl<P: Ports> Ledger<P> {
         let found = self.store.query(&format!("run#{run}"), "process#").await?;
         found
             .into_iter()
-            .map(|(sk, item)| Tally::read(sk.trim_start_matches("process#"), &item).map_err(Into::into))
+            .map(|(sk, item)| {
+                Tally::read(sk.trim_start_matches("process#"), &item).map_err(Into::into)
+            })
             .collect()
     }
 }
