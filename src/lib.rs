@@ -8,6 +8,8 @@ pub mod drain;
 pub mod exit;
 pub mod journal;
 pub mod ledger;
+#[cfg(feature = "local")]
+pub mod local;
 pub mod message;
 pub mod pace;
 pub mod plan;

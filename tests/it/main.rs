@@ -1,2 +1,5 @@
+mod contract;
+#[cfg(feature = "local")]
+mod local;
 mod plan;
 mod window;
