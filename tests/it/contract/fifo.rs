@@ -40,13 +40,22 @@ pub async fn a_group_in_flight_is_locked<B: Bench>(bench: B) {
     let source = bench.source(&queue);
     let sent = [grouped(0, "a"), grouped(1, "a"), grouped(2, "b")];
     send_all(&bench.sink(&queue), &sent).await;
-    let first = source.receive(1, Duration::ZERO, LONG).await.expect("the queue answers");
+    let first = source
+        .receive(1, Duration::ZERO, LONG)
+        .await
+        .expect("the queue answers");
     assert_eq!(in_order(&first), ["m0"]);
     // The rest of the group a waits, the group b does not.
-    let second = source.receive(10, Duration::ZERO, LONG).await.expect("the queue answers");
+    let second = source
+        .receive(10, Duration::ZERO, LONG)
+        .await
+        .expect("the queue answers");
     assert_eq!(in_order(&second), ["m2"]);
     assert!(poll(&source, LONG).await.is_empty());
-    assert_eq!(source.delete(&handles(&first)).await, [ReceiptOutcome::Done]);
+    assert_eq!(
+        source.delete(&handles(&first)).await,
+        [ReceiptOutcome::Done]
+    );
     let third = await_some(&bench, &source, LONG, Duration::from_secs(2)).await;
     assert_eq!(in_order(&third), ["m1"]);
 }
@@ -58,11 +67,14 @@ pub async fn a_release_keeps_the_order<B: Bench>(bench: B) {
     send_all(&bench.sink(&queue), &sent).await;
     let received = poll(&source, LONG).await;
     assert_eq!(in_order(&received), ["m0", "m1", "m2"]);
-    if bench.differs(Difference::GroupLockedAfterRelease) {
-        return;
-    }
-    let released: Vec<_> = handles(&received).into_iter().map(|h| (h, Duration::ZERO)).collect();
-    assert_eq!(source.set_visibility(&released).await, vec![ReceiptOutcome::Done; 3]);
+    let released: Vec<_> = handles(&received)
+        .into_iter()
+        .map(|h| (h, Duration::ZERO))
+        .collect();
+    assert_eq!(
+        source.set_visibility(&released).await,
+        vec![ReceiptOutcome::Done; 3]
+    );
     let again = await_some(&bench, &source, LONG, Duration::from_secs(2)).await;
     assert_eq!(in_order(&again), ["m0", "m1", "m2"]);
     assert!(again.iter().all(|m| m.receive_count == 2));
@@ -73,12 +85,13 @@ pub async fn a_deduplicated_send_is_accepted_and_swallowed<B: Bench>(bench: B) {
     let (source, sink) = (bench.source(&queue), bench.sink(&queue));
     let first = send_all(&sink, &[grouped(0, "a")]).await;
     let again = send_all(&sink, &[grouped(0, "a")]).await;
-    if !bench.differs(Difference::NewIdForDuplicate) {
-        assert_eq!(again, first);
-    }
+    assert_eq!(again, first);
     let received = poll(&source, LONG).await;
     assert_eq!(in_order(&received), ["m0"]);
-    assert_eq!(source.delete(&handles(&received)).await, [ReceiptOutcome::Done]);
+    assert_eq!(
+        source.delete(&handles(&received)).await,
+        [ReceiptOutcome::Done]
+    );
     // Also after the first copy is gone.
     send_all(&sink, &[grouped(0, "a")]).await;
     bench.pass(STEP).await;
@@ -90,7 +103,5 @@ pub async fn group_and_deduplication_ids_are_told<B: Bench>(bench: B) {
     send_all(&bench.sink(&queue), &[grouped(4, "g-1")]).await;
     let received = await_all(&bench, &bench.source(&queue), LONG, 1).await;
     assert_eq!(received[0].group_id.as_deref(), Some("g-1"));
-    if !bench.differs(Difference::NoDeduplicationIdTold) {
-        assert_eq!(received[0].deduplication_id.as_deref(), Some("d4"));
-    }
+    assert_eq!(received[0].deduplication_id.as_deref(), Some("d4"));
 }

@@ -9,15 +9,12 @@ use sqs_drain::aws::{Aws, Clients, Endpoints, Timeouts, dynamo, sqs};
 use super::{Bench, Difference, Spec};
 
 /// The table every clause of a bench uses, each in partitions of its own.
-const TABLE: &str = "sqs-drain-contract";
+pub const TABLE: &str = "sqs-drain-contract";
 
 /// The real ports over HTTP.
 #[derive(Clone)]
 pub struct Http {
-    /// The access itself.
-    pub aws: Aws,
-    /// Clients to it.
-    pub clients: Clients,
+    clients: Clients,
     /// How time is let pass.
     time: Time,
     differences: &'static [Difference],
@@ -32,20 +29,22 @@ pub enum Time {
     Manual(Rc<dyn Fn(Duration)>),
 }
 
-/// The access to servers at these URLs. The timeouts are generous: an emulator on a busy machine is slow.
-pub async fn access(sqs: &str, dynamodb: &str) -> Aws {
+/// Generous: an emulator on a busy machine is slow.
+pub const TIMEOUTS: Timeouts = Timeouts {
+    poll: Duration::from_secs(20),
+    send: Duration::from_secs(30),
+    control: Duration::from_secs(60),
+    table: Duration::from_secs(60),
+};
+
+/// The access to servers at these URLs.
+pub async fn access(sqs: &str, dynamodb: &str, timeouts: Timeouts) -> Aws {
     let endpoints = Endpoints {
         sqs: sqs.to_owned(),
         dynamodb: dynamodb.to_owned(),
         region: "ap-northeast-2".to_owned(),
         access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
         secret_access_key: "secret".to_owned(),
-    };
-    let timeouts = Timeouts {
-        poll: Duration::from_secs(20),
-        send: Duration::from_secs(30),
-        control: Duration::from_secs(60),
-        table: Duration::from_secs(60),
     };
     Aws::at(&endpoints, timeouts).await
 }
@@ -58,13 +57,14 @@ impl Http {
         time: Time,
         differences: &'static [Difference],
     ) -> Self {
-        let aws = access(sqs, dynamodb).await;
-        let clients = aws.clients();
+        let clients = access(sqs, dynamodb, TIMEOUTS).await.clients();
         if !dynamodb.is_empty() {
-            clients.create_table(TABLE).await.expect("the table is created");
+            clients
+                .create_table(TABLE)
+                .await
+                .expect("the table is created");
         }
         Self {
-            aws,
             clients,
             time,
             differences,
@@ -96,7 +96,11 @@ impl Bench for Http {
         }
         let redrive;
         if let Some((dead, receives)) = &spec.dead_letters {
-            let dead = self.clients.describe_queue(dead).await.expect("the queue is there");
+            let dead = self
+                .clients
+                .describe_queue(dead)
+                .await
+                .expect("the queue is there");
             redrive = format!(
                 r#"{{"deadLetterTargetArn":"{}","maxReceiveCount":"{receives}"}}"#,
                 dead.arn

@@ -19,6 +19,8 @@ mod source;
 mod store;
 
 #[cfg(feature = "local")]
+mod canned;
+#[cfg(feature = "local")]
 mod embedded;
 #[cfg(feature = "local")]
 mod faults;
@@ -92,22 +94,11 @@ impl<Q> Spec<Q> {
 pub enum Difference {
     /// A second delete with the same receipt handle is refused. (AWS: it succeeds.)
     SecondDeleteRefused,
-    /// A receipt handle that never was one fails the whole batch. (AWS: its entry.)
-    ForeignHandleFailsBatch,
-    /// The visibility of a deleted message can be changed. (AWS: the handle is refused.)
-    VisibilityOfDeleted,
-    /// A standard queue does not keep group ids (fair queues).
-    NoGroupsInStandard,
-    /// The trace header is not kept.
+    /// A message refused for its own sake is refused under a code that AWS has for something else, so it is only tried
+    /// again.
+    RefusedUnderAnotherCode,
+    /// A batch loses trace headers.
     NoTraceHeader,
-    /// The deduplication id is not told at the receive.
-    NoDeduplicationIdTold,
-    /// A deduplicated send answers with an id of its own. (AWS: with the first send's.)
-    NewIdForDuplicate,
-    /// Messages that are delayed are not counted as such.
-    NoDelayedCount,
-    /// A message set to visibility 0 does not free its group at once.
-    GroupLockedAfterRelease,
 }
 
 /// A hand-sized wait: what clauses let pass when they wait for something.

@@ -20,8 +20,9 @@ mod ministack {
 
     use super::*;
 
-    /// As of 1.x.
-    const DIFFERENCES: &[Difference] = &[];
+    /// As of 1.5.33. Its batch sends drop system attributes; single sends keep them.
+    const DIFFERENCES: &[Difference] =
+        &[Difference::SecondDeleteRefused, Difference::NoTraceHeader];
 
     fn on_peer<F: Future<Output = ()>>(clause: impl FnOnce(Http) -> F) {
         let url = url("SQS_DRAIN_PEER_MINISTACK");
@@ -45,8 +46,11 @@ mod elasticmq {
 
     use super::*;
 
-    /// As of 1.7.1.
-    const DIFFERENCES: &[Difference] = &[];
+    /// As of 1.7.1. It refuses characters that SQS does not allow with `InvalidAttributeValue`.
+    const DIFFERENCES: &[Difference] = &[
+        Difference::SecondDeleteRefused,
+        Difference::RefusedUnderAnotherCode,
+    ];
 
     fn on_peer<F: Future<Output = ()>>(clause: impl FnOnce(Http) -> F) {
         let url = url("SQS_DRAIN_PEER_ELASTICMQ");

@@ -13,7 +13,9 @@ fn s(text: &str) -> Datum {
 }
 
 fn item<const N: usize>(attributes: [(&str, Datum); N]) -> Item {
-    attributes.map(|(name, datum)| (name.to_owned(), datum)).into()
+    attributes
+        .map(|(name, datum)| (name.to_owned(), datum))
+        .into()
 }
 
 fn put(key: &Key, when: When, new: Item) -> Write {
@@ -44,7 +46,10 @@ fn delete(key: &Key, when: When) -> Write {
 }
 
 async fn stored(store: &impl Store, key: &Key) -> Option<Item> {
-    let mut items = store.get(std::slice::from_ref(key)).await.expect("the table answers");
+    let mut items = store
+        .get(std::slice::from_ref(key))
+        .await
+        .expect("the table answers");
     assert_eq!(items.len(), 1);
     items.remove(0)
 }
@@ -86,7 +91,10 @@ async fn goes_through(store: &impl Store, key: &Key, before: Option<&Item>, when
             Some(before) => put(key, vec![], before.clone()),
             None => delete(key, vec![]),
         };
-        store.write(write).await.expect("an unconditional write goes through");
+        store
+            .write(write)
+            .await
+            .expect("an unconditional write goes through");
     };
     let mut went = Vec::new();
     for write in [
@@ -115,7 +123,11 @@ pub async fn every_atom_on_an_absent_item<B: Bench>(bench: B) {
     for (test, _) in atoms() {
         let holds = matches!(test, Test::Absent | Test::No(_));
         let when = vec![vec![test.clone()]];
-        assert_eq!(goes_through(&store, &key, None, &when).await, holds, "{test:?}");
+        assert_eq!(
+            goes_through(&store, &key, None, &when).await,
+            holds,
+            "{test:?}"
+        );
     }
 }
 
@@ -123,7 +135,11 @@ pub async fn every_atom_on_an_item<B: Bench>(bench: B) {
     let (store, key) = (bench.store(), Key::new(bench.partition(), "item"));
     for (test, holds) in atoms() {
         let when = vec![vec![test.clone()]];
-        assert_eq!(goes_through(&store, &key, Some(&example()), &when).await, holds, "{test:?}");
+        assert_eq!(
+            goes_through(&store, &key, Some(&example()), &when).await,
+            holds,
+            "{test:?}"
+        );
     }
 }
 
@@ -140,57 +156,119 @@ pub async fn conditions_combine<B: Bench>(bench: B) {
         (vec![vec![no(), Test::Absent]], false),
         (vec![vec![yes()], vec![Test::Exists]], true),
         (vec![vec![yes()], vec![no()]], false),
-        (vec![vec![yes(), no()], vec![Test::Has("s".to_owned()), Test::Absent]], true),
-        (vec![vec![Test::Absent, yes()], vec![no(), Test::No("s".to_owned())]], false),
+        (
+            vec![
+                vec![yes(), no()],
+                vec![Test::Has("s".to_owned()), Test::Absent],
+            ],
+            true,
+        ),
+        (
+            vec![
+                vec![Test::Absent, yes()],
+                vec![no(), Test::No("s".to_owned())],
+            ],
+            false,
+        ),
     ] {
-        assert_eq!(goes_through(&store, &key, Some(&example()), &when).await, holds, "{when:?}");
+        assert_eq!(
+            goes_through(&store, &key, Some(&example()), &when).await,
+            holds,
+            "{when:?}"
+        );
     }
 }
 
 pub async fn a_conflict_carries_the_stored_item<B: Bench>(bench: B) {
     let (store, key) = (bench.store(), Key::new(bench.partition(), "item"));
-    let absent = store.write(put(&key, vec![vec![Test::Exists]], example())).await;
+    let absent = store
+        .write(put(&key, vec![vec![Test::Exists]], example()))
+        .await;
     assert_eq!(absent, Err(StoreError::Conflict(None)));
-    store.write(put(&key, vec![], example())).await.expect("written");
-    let present = store.write(put(&key, vec![vec![Test::Absent]], Item::new())).await;
+    store
+        .write(put(&key, vec![], example()))
+        .await
+        .expect("written");
+    let present = store
+        .write(put(&key, vec![vec![Test::Absent]], Item::new()))
+        .await;
     assert_eq!(present, Err(StoreError::Conflict(Some(example()))));
     // An item of nothing but its key exists all the same.
-    store.write(put(&key, vec![], Item::new())).await.expect("written");
-    let bare = store.write(put(&key, vec![vec![Test::Absent]], example())).await;
+    store
+        .write(put(&key, vec![], Item::new()))
+        .await
+        .expect("written");
+    let bare = store
+        .write(put(&key, vec![vec![Test::Absent]], example()))
+        .await;
     assert_eq!(bare, Err(StoreError::Conflict(Some(Item::new()))));
 }
 
 pub async fn a_put_replaces_the_whole_item<B: Bench>(bench: B) {
     let (store, key) = (bench.store(), Key::new(bench.partition(), "item"));
-    let answer = store.write(put(&key, vec![], example())).await.expect("written");
+    let answer = store
+        .write(put(&key, vec![], example()))
+        .await
+        .expect("written");
     assert_eq!(answer, Item::new());
     assert_eq!(stored(&store, &key).await, Some(example()));
     let other = item([("other", s("x"))]);
-    store.write(put(&key, vec![], other.clone())).await.expect("written");
+    store
+        .write(put(&key, vec![], other.clone()))
+        .await
+        .expect("written");
     assert_eq!(stored(&store, &key).await, Some(other));
 }
 
 pub async fn an_update_sets_removes_and_creates<B: Bench>(bench: B) {
     let (store, key) = (bench.store(), Key::new(bench.partition(), "item"));
-    let created = store.write(update(&key, vec![], item([("n", n(1)), ("s", s("a"))]), ["gone"])).await;
+    let created = store
+        .write(update(
+            &key,
+            vec![],
+            item([("n", n(1)), ("s", s("a"))]),
+            ["gone"],
+        ))
+        .await;
     assert_eq!(created, Ok(item([("n", n(1)), ("s", s("a"))])));
-    let changed = store.write(update(&key, vec![], item([("n", n(2)), ("m", n(3))]), ["s"])).await;
+    let changed = store
+        .write(update(
+            &key,
+            vec![],
+            item([("n", n(2)), ("m", n(3))]),
+            ["s"],
+        ))
+        .await;
     assert_eq!(changed, Ok(item([("n", n(2)), ("m", n(3))])));
-    assert_eq!(stored(&store, &key).await, Some(item([("n", n(2)), ("m", n(3))])));
-    let only_removed = store.write(update(&key, vec![], Item::new(), ["m", "n"])).await;
+    assert_eq!(
+        stored(&store, &key).await,
+        Some(item([("n", n(2)), ("m", n(3))]))
+    );
+    let only_removed = store
+        .write(update(&key, vec![], Item::new(), ["m", "n"]))
+        .await;
     assert_eq!(only_removed, Ok(Item::new()));
     assert_eq!(stored(&store, &key).await, Some(Item::new()));
     // Nothing to set and nothing to remove still creates the item.
     let other = Key::new(key.pk.clone(), "other");
-    assert_eq!(store.write(update(&other, vec![], Item::new(), [])).await, Ok(Item::new()));
+    assert_eq!(
+        store.write(update(&other, vec![], Item::new(), [])).await,
+        Ok(Item::new())
+    );
     assert_eq!(stored(&store, &other).await, Some(Item::new()));
 }
 
 pub async fn a_delete_of_nothing_is_a_success<B: Bench>(bench: B) {
     let (store, key) = (bench.store(), Key::new(bench.partition(), "item"));
     assert_eq!(store.write(delete(&key, vec![])).await, Ok(Item::new()));
-    store.write(put(&key, vec![], example())).await.expect("written");
-    assert_eq!(store.write(delete(&key, vec![vec![Test::Exists]])).await, Ok(Item::new()));
+    store
+        .write(put(&key, vec![], example()))
+        .await
+        .expect("written");
+    assert_eq!(
+        store.write(delete(&key, vec![vec![Test::Exists]])).await,
+        Ok(Item::new())
+    );
     assert_eq!(stored(&store, &key).await, None);
     let again = store.write(delete(&key, vec![vec![Test::Exists]])).await;
     assert_eq!(again, Err(StoreError::Conflict(None)));
@@ -198,18 +276,37 @@ pub async fn a_delete_of_nothing_is_a_success<B: Bench>(bench: B) {
 
 pub async fn a_retried_write_meets_its_own_success<B: Bench>(bench: B) {
     let (store, key) = (bench.store(), Key::new(bench.partition(), "page"));
-    store.write(put(&key, vec![vec![Test::Absent]], item([("sequence", n(1))]))).await.expect("created");
+    store
+        .write(put(
+            &key,
+            vec![vec![Test::Absent]],
+            item([("sequence", n(1))]),
+        ))
+        .await
+        .expect("created");
     let newer = || {
         let when = vec![vec![Test::Exists], vec![Test::Lt("sequence".to_owned(), 2)]];
         update(&key, when, item([("sequence", n(2)), ("by", s("me"))]), [])
     };
-    assert_eq!(store.write(newer()).await, Ok(item([("sequence", n(2)), ("by", s("me"))])));
+    assert_eq!(
+        store.write(newer()).await,
+        Ok(item([("sequence", n(2)), ("by", s("me"))]))
+    );
     let retried = store.write(newer()).await;
-    assert_eq!(retried, Err(StoreError::Conflict(Some(item([("sequence", n(2)), ("by", s("me"))])))));
+    assert_eq!(
+        retried,
+        Err(StoreError::Conflict(Some(item([
+            ("sequence", n(2)),
+            ("by", s("me"))
+        ]))))
+    );
 }
 
 pub async fn all_kinds_of_data_survive<B: Bench>(bench: B) {
-    let (store, key) = (bench.store(), Key::new(bench.partition(), "sort key / with # : and 한글"));
+    let (store, key) = (
+        bench.store(),
+        Key::new(bench.partition(), "sort key / with # : and 한글"),
+    );
     let all = item([
         ("zero", n(0)),
         ("least", n(i64::MIN)),
@@ -221,22 +318,35 @@ pub async fn all_kinds_of_data_survive<B: Bench>(bench: B) {
         ("bytes", Datum::B((0..=255).collect())),
         ("ids", Datum::B(vec![7; 16 * 50])),
     ]);
-    store.write(put(&key, vec![], all.clone())).await.expect("written");
+    store
+        .write(put(&key, vec![], all.clone()))
+        .await
+        .expect("written");
     assert_eq!(stored(&store, &key).await, Some(all.clone()));
-    let updated = store.write(update(&key, vec![], item([("zero", n(0))]), [])).await;
+    let updated = store
+        .write(update(&key, vec![], item([("zero", n(0))]), []))
+        .await;
     assert_eq!(updated, Ok(all));
 }
 
 pub async fn any_attribute_name_will_do<B: Bench>(bench: B) {
     let (store, key) = (bench.store(), Key::new(bench.partition(), "item"));
     // Reserved words of DynamoDB, and what would end or confuse an expression.
-    let names = ["status", "name", "ttl", "count", "state", "size", "a.b", "a-b", "a b", "0", "값"];
+    let names = [
+        "status", "name", "ttl", "count", "state", "size", "a.b", "a-b", "a b", "0", "값",
+    ];
     let mut all = Item::new();
     for (i, name) in names.into_iter().enumerate() {
         all.insert(name.to_owned(), n(i as i64));
     }
-    store.write(update(&key, vec![vec![Test::Absent]], all.clone(), [])).await.expect("written");
-    let when = all.iter().map(|(name, datum)| vec![Test::Eq(name.clone(), datum.clone())]).collect();
+    store
+        .write(update(&key, vec![vec![Test::Absent]], all.clone(), []))
+        .await
+        .expect("written");
+    let when = all
+        .iter()
+        .map(|(name, datum)| vec![Test::Eq(name.clone(), datum.clone())])
+        .collect();
     let emptied = store.write(update(&key, when, Item::new(), names)).await;
     assert_eq!(emptied, Ok(Item::new()));
 }
@@ -246,7 +356,10 @@ pub async fn reads_are_in_order_of_the_keys<B: Bench>(bench: B) {
     assert_eq!(store.get(&[]).await, Ok(vec![]));
     let key = |i: i64| Key::new(pk.clone(), format!("k{i}"));
     for i in [1, 3, 5] {
-        store.write(put(&key(i), vec![], item([("n", n(i))]))).await.expect("written");
+        store
+            .write(put(&key(i), vec![], item([("n", n(i))])))
+            .await
+            .expect("written");
     }
     let keys: Vec<_> = [5, 2, 1, 3, 5, 4, 2].map(key).into();
     let read = store.get(&keys).await.expect("the table answers");
@@ -260,7 +373,10 @@ pub async fn more_than_a_hundred_keys<B: Bench>(bench: B) {
     let (store, pk) = (bench.store(), bench.partition());
     let key = |i: i64| Key::new(format!("{pk}/{}", i % 7), format!("k{i}"));
     for i in (0..260).step_by(2) {
-        store.write(put(&key(i), vec![], item([("n", n(i))]))).await.expect("written");
+        store
+            .write(put(&key(i), vec![], item([("n", n(i))])))
+            .await
+            .expect("written");
     }
     let keys: Vec<_> = (0..260).rev().map(key).collect();
     let read = store.get(&keys).await.expect("the table answers");
@@ -273,19 +389,31 @@ pub async fn more_than_a_hundred_keys<B: Bench>(bench: B) {
 
 pub async fn a_query_is_by_prefix_and_in_order<B: Bench>(bench: B) {
     let (store, pk) = (bench.store(), bench.partition());
-    for (i, sk) in ["page#2", "page#10", "beat", "pages", "page#1", "page"].into_iter().enumerate() {
+    for (i, sk) in ["page#2", "page#10", "beat", "pages", "page#1", "page"]
+        .into_iter()
+        .enumerate()
+    {
         let key = Key::new(pk.clone(), sk);
-        store.write(put(&key, vec![], item([("n", n(i as i64))]))).await.expect("written");
+        store
+            .write(put(&key, vec![], item([("n", n(i as i64))])))
+            .await
+            .expect("written");
     }
     // Another partition whose name begins the same.
     let other = Key::new(format!("{pk}x"), "page#0");
-    store.write(put(&other, vec![], Item::new())).await.expect("written");
+    store
+        .write(put(&other, vec![], Item::new()))
+        .await
+        .expect("written");
     let keys = async |prefix: &str| -> Vec<String> {
         let found = store.query(&pk, prefix).await.expect("the table answers");
         found.into_iter().map(|(sk, _)| sk).collect()
     };
     assert_eq!(keys("page#").await, ["page#1", "page#10", "page#2"]);
-    assert_eq!(keys("page").await, ["page", "page#1", "page#10", "page#2", "pages"]);
+    assert_eq!(
+        keys("page").await,
+        ["page", "page#1", "page#10", "page#2", "pages"]
+    );
     assert_eq!(keys("beat").await, ["beat"]);
     assert_eq!(keys("none").await, Vec::<String>::new());
     assert_eq!(keys("").await.len(), 6);
@@ -299,7 +427,10 @@ pub async fn a_query_of_many_pages<B: Bench>(bench: B) {
     let large = Datum::B(vec![1; 60_000]);
     for i in 0..50 {
         let key = Key::new(pk.clone(), format!("page#{i:03}"));
-        store.write(put(&key, vec![], item([("large", large.clone())]))).await.expect("written");
+        store
+            .write(put(&key, vec![], item([("large", large.clone())])))
+            .await
+            .expect("written");
     }
     let found = store.query(&pk, "page#").await.expect("the table answers");
     let keys: Vec<_> = found.iter().map(|(sk, _)| sk.clone()).collect();
