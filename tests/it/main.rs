@@ -1,3 +1,5 @@
+#[cfg(feature = "local")]
+mod contract;
 mod house;
 #[cfg(feature = "local")]
 mod local;
