@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::engine::{Call, Core, Done, Failure, Mood};
 use super::fault::{Fault, Op, Target};
 use super::process::Process;
-use super::queue::{Entry, Payload};
+use super::queue::Entry;
 
 /// The simulated world as a bundle of ports.
 pub struct Sim;
