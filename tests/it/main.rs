@@ -1,5 +1,6 @@
 #[cfg(feature = "local")]
 mod contract;
+mod crash;
 mod house;
 #[cfg(feature = "local")]
 mod local;
