@@ -7,3 +7,4 @@ mod local;
 mod plan;
 mod window;
 mod world;
+mod sim;
