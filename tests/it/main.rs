@@ -5,6 +5,6 @@ mod house;
 #[cfg(feature = "local")]
 mod local;
 mod plan;
+mod sim;
 mod window;
 mod world;
-mod sim;
