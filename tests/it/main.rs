@@ -1,2 +1,7 @@
 #[cfg(feature = "local")]
+mod contract;
+mod house;
+#[cfg(feature = "local")]
 mod local;
+mod plan;
+mod window;
