@@ -3,6 +3,7 @@
 
 pub mod aws;
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod drain;
 pub mod exit;

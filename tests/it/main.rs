@@ -1,4 +1,6 @@
+#[cfg(feature = "local")]
 mod contract;
+mod house;
 #[cfg(feature = "local")]
 mod local;
 mod plan;

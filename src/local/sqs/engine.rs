@@ -121,10 +121,9 @@ impl Engine {
     fn note_wake(&mut self, name: &str) {
         if let Some(queue) = self.queues.get_mut(name)
             && std::mem::take(&mut queue.wake)
+            && self.woken.last() != Some(&queue.number)
         {
-            if self.woken.last() != Some(&queue.number) {
-                self.woken.push(queue.number);
-            }
+            self.woken.push(queue.number);
         }
     }
 

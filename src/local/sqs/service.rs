@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -35,8 +36,8 @@ const MAX_RESULTS: i64 = 1000;
 /// The SQS endpoint.
 pub struct Service {
     pub(super) engine: Mutex<Engine>,
-    /// Wakes the waiting receives of a queue, by its number.
-    waiting: Mutex<HashMap<u64, Arc<Notify>>>,
+    /// The long polls waiting on a queue, by its number.
+    waiting: Mutex<HashMap<u64, Arc<Waiting>>>,
     pub(super) clock: Clock,
     faults: Faults,
     latency: Latency,
@@ -46,6 +47,29 @@ pub struct Service {
     orphan_polls: bool,
     stop: CancellationToken,
     date: Mutex<(u64, Option<HeaderValue>)>,
+}
+
+/// The long polls waiting on one queue.
+#[derive(Default)]
+struct Waiting {
+    wake: Notify,
+    count: AtomicUsize,
+}
+
+/// Counts one long poll for as long as it waits.
+struct Counted(Arc<Waiting>);
+
+impl Counted {
+    fn new(waiting: Arc<Waiting>) -> Self {
+        waiting.count.fetch_add(1, Ordering::SeqCst);
+        Self(waiting)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// One request on its way through an action.
@@ -88,12 +112,21 @@ impl Service {
         if !woken.is_empty() {
             let waiting = lock(&self.waiting);
             for number in woken {
-                if let Some(notify) = waiting.get(&number) {
-                    notify.notify_waiters();
+                if let Some(polls) = waiting.get(&number) {
+                    polls.wake.notify_waiters();
                 }
             }
         }
         result
+    }
+
+    /// How many long polls wait on a queue now.
+    pub fn waiting_polls(&self, name: &str) -> usize {
+        let number = self.with_engine(|engine| engine.queue(name).map(|queue| queue.number));
+        let waiting = lock(&self.waiting);
+        number
+            .and_then(|number| waiting.get(&number))
+            .map_or(0, |polls| polls.count.load(Ordering::SeqCst))
     }
 
     async fn act(self: &Arc<Self>, action: &str, cx: &Context<'_>) -> Answer {
@@ -221,12 +254,12 @@ impl Service {
         how: Receive,
         until_ms: u64,
     ) -> Result<Vec<super::engine::Delivered>, SqsError> {
+        let number = self
+            .with_engine(|engine| engine.queue(name).map(|queue| queue.number))
+            .ok_or_else(SqsError::no_such_queue)?;
+        let waiting = Counted::new(Arc::clone(lock(&self.waiting).entry(number).or_default()));
         loop {
-            let number = self
-                .with_engine(|engine| engine.queue(name).map(|queue| queue.number))
-                .ok_or_else(SqsError::no_such_queue)?;
-            let notify = Arc::clone(lock(&self.waiting).entry(number).or_default());
-            let mut woken = std::pin::pin!(notify.notified());
+            let mut woken = std::pin::pin!(waiting.0.wake.notified());
             // Listening before looking, so that nothing that happens in between is missed.
             woken.as_mut().enable();
             let now_ms = self.clock.now_ms();
