@@ -5,3 +5,4 @@ mod house;
 mod local;
 mod plan;
 mod window;
+mod world;
