@@ -54,6 +54,43 @@ def template():
     return yaml.load(STACK.read_text(), Loader=_Cfn)
 
 
+def conditions(body, given):
+    """Which of the template's conditions hold when it gets these parameters (the rest by default)."""
+    parameters = {key: str(value.get("Default", "")) for key, value in body["Parameters"].items()}
+    parameters.update(given)
+
+    def holds(condition):
+        ((kind, inner),) = condition.items()
+        if kind == "Condition":
+            return holds(body["Conditions"][inner])
+        if kind == "Fn::Not":
+            return not holds(inner[0])
+        if kind == "Fn::And":
+            return all(holds(each) for each in inner)
+        assert kind == "Fn::Equals", kind
+        left, right = (parameters[side["Ref"]] if isinstance(side, dict) else str(side) for side in inner)
+        return left == right
+
+    return {name: holds(condition) for name, condition in body["Conditions"].items()}
+
+
+def without_no_value(value, holding):
+    """`value` less the list entries that an `!If` turns into AWS::NoValue, for an emulator that would leave a null."""
+    nothing = {"Ref": "AWS::NoValue"}
+
+    def chosen(entry):
+        if isinstance(entry, dict) and set(entry) == {"Fn::If"}:
+            condition, yes, no = entry["Fn::If"]
+            return chosen(yes if holding[condition] else no)
+        return entry
+
+    if isinstance(value, dict):
+        return {key: inner if key == "Fn::If" else without_no_value(inner, holding) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_no_value(entry, holding) for entry in map(chosen, value) if entry != nothing]
+    return value
+
+
 def cfn_lint(*arguments):
     """Runs cfn-lint; gives what it found, empty when nothing."""
     command = pathlib.Path(sys.executable).parent / "cfn-lint"
