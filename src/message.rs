@@ -15,6 +15,10 @@ pub const BATCH_BYTES: usize = 1_048_576;
 /// The longest visibility timeout SQS grants, counted from the receive, in seconds (AWS quota: 12 hours).
 pub const VISIBILITY_MAX_S: u32 = 43_200;
 
+/// The code of a [`SendOutcome::Retry`] that concerns the batch as a whole: the entries are to be tried again in smaller
+/// batches, at last one by one, to find out which of them is refused.
+pub const SPLIT: &str = "split";
+
 /// The 16 bytes under which the journal knows a message: its SQS message id.
 ///
 /// SQS message ids are UUIDs and fit as they are. An id of any other form (other
