@@ -1,2 +1,3 @@
+mod jobdef;
 mod plan;
 mod window;
