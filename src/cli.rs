@@ -3,7 +3,6 @@
 
 mod settings;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use settings::{ConfigArgs, SettingArgs, TargetArgs};
 
-use crate::config::{ENV_PREFIX, KEYS, RoutesFile, Settings, env_name};
+use crate::config::{ENV_PREFIX, Environment, KEYS, RoutesFile, Settings, env_name};
 use crate::plan::{Plan, Refusal, Request};
 
 /// Drains an SQS wait queue into its destination queues: only inside permitted
@@ -286,7 +285,7 @@ fn name_variables(command: clap::Command) -> clap::Command {
 }
 
 /// The part of the environment that this program looks at.
-pub fn environment() -> BTreeMap<String, String> {
+pub fn environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| {
             let name = name.into_string().ok()?;
@@ -321,16 +320,9 @@ fn request(
 }
 
 /// The routes file named by flag or, when that is absent, by `SQS_DRAIN_CONFIG`.
-pub fn config_path(config: &ConfigArgs, environment: &BTreeMap<String, String>) -> Option<PathBuf> {
-    let variable = || {
-        environment
-            .get(&env_name("config"))
-            .filter(|path| !path.is_empty())
-    };
-    config
-        .config
-        .clone()
-        .or_else(|| variable().map(PathBuf::from))
+pub fn config_path(config: &ConfigArgs, environment: &Environment) -> Option<PathBuf> {
+    let variable = || environment.get(&env_name("config")).map(PathBuf::from);
+    config.config.clone().or_else(variable)
 }
 
 /// Reads a routes file.

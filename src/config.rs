@@ -23,8 +23,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub use settings::{
-    ENV_PREFIX, KEYS, Key, Kind, Origin, Raw, Scope, Secret, Setting, Settings, env_name, find_key,
-    flag_name, nearest, split_list,
+    ENV_PREFIX, Environment, KEYS, Key, Kind, Origin, Raw, Scope, Secret, Setting, Settings,
+    env_name, find_key, flag_name, nearest, split_list,
 };
 
 use crate::plan::Refusal;
@@ -302,6 +302,3 @@ fn type_of(value: &DeValue<'_>) -> &'static str {
         DeValue::Table(_) => "a table",
     }
 }
-
-#[cfg(test)]
-mod tests;

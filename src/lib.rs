@@ -3,11 +3,14 @@
 
 pub mod aws;
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod drain;
 pub mod exit;
 pub mod journal;
 pub mod ledger;
+#[cfg(feature = "local")]
+pub mod local;
 pub mod message;
 pub mod pace;
 pub mod plan;

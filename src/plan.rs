@@ -10,6 +10,7 @@ mod build;
 mod layers;
 mod queues;
 mod refusal;
+mod route;
 mod timings;
 mod values;
 

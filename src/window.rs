@@ -145,9 +145,9 @@ struct Opening {
     to: Edge,
 }
 
-/// How far (in days) a search looks first. A week's window without holidays
-/// has all its edges within eight days.
-const FIRST_REACH_DAYS: u64 = 10;
+/// How far (in days) a search looks first: enough for a daily window. A weekly
+/// one without holidays has all its edges within eight days.
+const FIRST_REACH_DAYS: u64 = 2;
 
 impl Window {
     /// Reads a window.

@@ -37,6 +37,37 @@ impl fmt::Display for Secret {
     }
 }
 
+/// Environment variables by name. `Debug` shows names alone: a value may be a
+/// secret.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// A variable that is set and not empty. An empty one counts as not set,
+    /// because templates cannot leave a variable out.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let text = self.0.get(name).map(String::as_str);
+        text.filter(|text| !text.trim().is_empty())
+    }
+
+    /// The names of all variables, empty ones too.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Environment(variables.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
 /// What a key's value looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -185,6 +216,7 @@ impl fmt::Display for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Raw::Text(text) => f.write_str(text),
+            Raw::List(texts) if texts.is_empty() => f.write_str("[]"),
             Raw::List(texts) => f.write_str(&texts.join(",")),
             Raw::Switch(on) => write!(f, "{on}"),
             Raw::Secret(secret) => write!(f, "{secret}"),
@@ -313,31 +345,30 @@ impl Settings {
     }
 
     /// The settings in the environment: every `SQS_DRAIN_<NAME>` that is not
-    /// empty. An empty variable counts as not set, because templates cannot
-    /// leave one out. Also gives the variables nobody knows.
+    /// empty. Also gives the variables nobody knows.
     ///
     /// # Errors
     /// A [`Refusal`] for a variable that is nearly a known one: a misspelt
     /// `SQS_DRAIN_RATE` would otherwise mean no limit at all.
-    pub fn from_environment(
-        environment: &BTreeMap<String, String>,
-    ) -> Result<(Settings, Vec<String>), Refusal> {
+    pub fn from_environment(environment: &Environment) -> Result<(Settings, Vec<String>), Refusal> {
         let mut settings = Settings::default();
         let mut unknown = Vec::new();
-        for (variable, text) in environment {
+        for variable in environment.names() {
             let Some(name) = variable.strip_prefix(ENV_PREFIX) else {
                 continue;
             };
+            let Some(text) = environment.get(variable) else {
+                continue;
+            };
             let name = name.to_ascii_lowercase();
-            // Not settings of a route or a process: the command line's own.
-            if text.trim().is_empty() || matches!(name.as_str(), "config" | "route") {
-                continue;
-            }
-            if let Some(key) = find_key(&name).filter(|key| env_name(key.name) == *variable) {
-                settings.set_text(key, text, Origin::Environment)?;
-                continue;
-            }
+            // Where the file is and which routes are meant are no settings.
             let known = KEYS.iter().map(|key| key.name).chain(["config", "route"]);
+            if known.clone().any(|known| env_name(known) == variable) {
+                if let Some(key) = find_key(&name) {
+                    settings.set_text(key, text, Origin::Environment)?;
+                }
+                continue;
+            }
             match nearest(&name, known) {
                 Some(near) => {
                     return Err(Refusal::new(
@@ -345,7 +376,7 @@ impl Settings {
                         format!("did you mean {}?", env_name(near)),
                     ));
                 }
-                None => unknown.push(variable.clone()),
+                None => unknown.push(variable.to_owned()),
             }
         }
         Ok((settings, unknown))

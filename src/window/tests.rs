@@ -190,6 +190,15 @@ fn an_edge_in_a_gap_is_at_the_first_instant_after_it() {
 }
 
 #[test]
+fn two_spans_with_nothing_but_a_gap_between_them_are_one_opening() {
+    let split = window(&["01:00-02:00", "03:00-04:00"], "Europe/Berlin");
+    assert_eq!(
+        split.state_at(at("2026-03-29T03:30:00+02:00")),
+        open("2026-03-29T01:00:00+01:00", "2026-03-29T04:00:00+02:00")
+    );
+}
+
+#[test]
 fn an_edge_in_a_fold_is_read_the_way_that_sends_less() {
     // Berlin has 02:00-03:00 twice on 2026-10-25.
     let opens = window(&["02:30-10:00"], "Europe/Berlin");

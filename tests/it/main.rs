@@ -1,3 +1,5 @@
 mod jobdef;
+#[cfg(feature = "local")]
+mod local;
 mod plan;
 mod window;
