@@ -17,7 +17,7 @@ use super::delivery::{Back, Delivery, Fate, Step};
 use super::gather::Gathered;
 use super::watch::Watch;
 use super::{settle, sweep};
-use crate::journal::{Next, Record};
+use crate::journal::{Delivery as Policy, Next, Record};
 use crate::ledger::LedgerError;
 use crate::message::Id;
 use crate::port::{Clock, Ports};
@@ -81,7 +81,18 @@ async fn resolve<P: Ports>(ctx: &Context<P>, mut list: Vec<Delivery>) -> Vec<Del
     };
     let run = ctx.journal.as_ref().map_or("", |j| j.me.run.as_str());
     for (delivery, record) in list.iter_mut().zip(records) {
-        delivery.step = step(record.next(ctx.settings.delivery, run));
+        let next = record.next(ctx.settings.delivery, run);
+        delivery.step = match step(next) {
+            // The reject queue of an earlier run is not there any more.
+            Step::Reject if ctx.wiring.reject.is_none() => match ctx.settings.delivery {
+                Policy::AtLeastOnce => Step::Send {
+                    attempt: 0,
+                    from: None,
+                },
+                Policy::AtMostOnce => Step::Park,
+            },
+            step => step,
+        };
     }
     list
 }

@@ -304,11 +304,18 @@ impl<P: Ports> Context<P> {
         health
             .stopped_until
             .set(Some(self.now().after(STOPPED_FOR)));
-        if (0..self.health.len()).all(|d| self.is_stopped(d)) {
+        let refuses = |d: usize| self.is_stopped(d) && self.health[d].code.borrow().is_some();
+        if (0..self.health.len()).all(refuses) {
             self.stop.request(Reason::Unavailable(format!(
                 "every destination refuses messages for reasons of its own ({code})"
             )));
         }
+    }
+
+    /// Leaves a destination that is told to go slower alone for a while, because others wait behind it.
+    pub fn leave_alone(&self, destination: usize) {
+        let until = self.now().after(STOPPED_FOR / 6);
+        self.health[destination].stopped_until.set(Some(until));
     }
 
     /// Notes that a destination works.

@@ -77,6 +77,8 @@ pub struct Delivery {
     pub fate: RefCell<Fate>,
     /// Refused, and no reject queue took it: to be hidden in the source.
     pub park: Cell<bool>,
+    /// Refused, and the reject queue's answer about its copy was lost.
+    pub copy_lost: Cell<bool>,
     entered: Cell<bool>,
     counted: Cell<bool>,
 }
@@ -92,6 +94,7 @@ impl Delivery {
             claim: None,
             fate: RefCell::new(Fate::Open),
             park: Cell::new(false),
+            copy_lost: Cell::new(false),
             entered: Cell::new(false),
             counted: Cell::new(false),
         }
@@ -116,6 +119,10 @@ impl Delivery {
             (Class::Sent, Step::Send { attempt, .. }) => (*attempt > 0, *attempt > 0),
             (Class::Held, Step::Hold { again }) => (*again, true),
             (Class::Rejected, Step::Reject) => (true, false),
+            (Class::Rejected, Step::Send { .. }) => {
+                totals.parked += u64::from(self.park.get());
+                (false, false)
+            }
             _ => (false, false),
         };
         totals.possible_duplicates += u64::from(again);
@@ -125,6 +132,11 @@ impl Delivery {
     /// Whether anything has been decided.
     pub fn is_open(&self) -> bool {
         *self.fate.borrow() == Fate::Open
+    }
+
+    /// Whether the destination refused it.
+    pub fn is_refused(&self) -> bool {
+        matches!(*self.fate.borrow(), Fate::Refused(_))
     }
 
     /// Decides.

@@ -2,6 +2,7 @@
 //! counts, with nobody of the run owing anything.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::context::Context;
 use super::fleet;
@@ -10,6 +11,9 @@ use crate::journal::Totals;
 use crate::ledger::LedgerError;
 use crate::port::{Clock, Moment, Ports, Source};
 use crate::stop::Reason;
+
+/// The longest delay of a message (`DelaySeconds`, AWS quota: 15 minutes).
+const DELAY_MAX: Duration = Duration::from_secs(900);
 
 /// What a look at the whole run showed.
 struct Look {
@@ -52,7 +56,7 @@ pub async fn watch_for_the_end<P: Ports>(ctx: Rc<Context<P>>) {
             }
         };
         let over = if quiet && by_cutoff(&ctx, look.old_seen) {
-            true
+            none_delayed(&ctx).await
         } else if ctx.is_idle() && look.all_idle {
             // Between two looks at the counts there must be a long poll that found nothing.
             let polls = ctx.empty_polls.get();
@@ -99,6 +103,18 @@ fn by_cutoff<P: Ports>(ctx: &Context<P>, old_seen: Option<Moment>) -> bool {
         && now.since(old_seen.unwrap_or(ctx.started)) >= t.cutoff_quiet
 }
 
+/// Whether no message older than the cut-off can still be delayed: SQS delays by 15 minutes at most.
+async fn none_delayed<P: Ports>(ctx: &Context<P>) -> bool {
+    if ctx.now().since(ctx.started) >= DELAY_MAX {
+        return true;
+    }
+    ctx.wiring
+        .source
+        .counts()
+        .await
+        .is_ok_and(|c| c.delayed == 0)
+}
+
 /// When a destination refuses everything and nothing else moves any more, waiting on helps nobody.
 fn give_up_on_refusals<P: Ports>(ctx: &Context<P>) {
     let t = &ctx.settings.timings;
@@ -141,7 +157,7 @@ async fn look<P: Ports>(ctx: &Context<P>, watch: &mut Watch) -> Result<Look, Led
                 let old = beat
                     .doing
                     .old_seen_ms
-                    .map(|ms| now.before(std::time::Duration::from_millis(ms.unsigned_abs())));
+                    .map(|ms| now.before(Duration::from_millis(ms.unsigned_abs())));
                 look.old_seen = look.old_seen.max(old);
             }
             _ => look.all_idle = false,

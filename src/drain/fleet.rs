@@ -40,14 +40,16 @@ pub async fn tend<P: Ports>(ctx: Rc<Context<P>>) {
             }
             ctx.note_table(&error);
         }
-        let wait = ctx.settings.timings.heartbeat;
+        // Twice a beat, so that a death is noticed well within a second lease.
+        let wait = ctx.settings.timings.heartbeat / 2;
         let processes = ctx.grant.get().processes.clamp(1, 100_000) as u32;
         let spread = Duration::from_secs_f64(f64::from(processes) / f64::from(WATCHERS_PER_S));
-        let mine = ctx.grant.get().term > 0 && is_coordinator(&ctx);
-        ctx.wiring
-            .clock
-            .sleep(if mine { wait } else { wait.max(spread) })
-            .await;
+        let wait = if is_coordinator(&ctx) {
+            wait
+        } else {
+            wait.max(spread)
+        };
+        ctx.wiring.clock.sleep(wait).await;
     }
 }
 
@@ -99,11 +101,15 @@ async fn stand_by<P: Ports>(
         return Ok(());
     }
     let old = run.coordinator.as_deref().filter(|c| !c.is_empty());
-    journal
+    let me = &journal.me.process;
+    let now = journal
         .ledger
-        .coordinate(&journal.me.run, old, run.term, &journal.me.process)
+        .coordinate(&journal.me.run, old, run.term, me)
         .await?;
-    Ok(())
+    match now.filter(|run| run.coordinator.as_ref() == Some(me)) {
+        Some(run) => coordinate(ctx, journal, &run, watch).await,
+        None => Ok(()),
+    }
 }
 
 /// One round of the coordinator.

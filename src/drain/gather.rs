@@ -21,10 +21,6 @@ pub struct Gathered {
     /// The deliveries.
     pub deliveries: Vec<Delivery>,
     /// The place this page takes among those its lane may have in hand.
-    #[expect(
-        dead_code,
-        reason = "held, not read: dropping the page frees its place"
-    )]
     pub slot: Option<OwnedSemaphorePermit>,
 }
 

@@ -93,11 +93,19 @@ impl<P: Ports> Lane<P> {
             if !self.save(done_list, next_list).await {
                 return;
             }
-            futures::join!(
-                settle::settle(&ctx, self.index, done_list),
-                send::send_all(&ctx, next_list),
-            );
+            let settle = async {
+                settle::settle(&ctx, self.index, done_list).await;
+                if !ctx.stop.forbids_touching() {
+                    ctx.due[self.index][1].set(None);
+                }
+            };
+            futures::join!(settle, send::send_all(&ctx, next_list));
+            if ctx.stop.forbids_touching() {
+                return;
+            }
             ctx.due[self.index][1].set(ctx.due[self.index][0].take());
+            // What was sent takes no place any more: the page after the next may be gathered.
+            next.iter_mut().for_each(|n| n.slot = None);
             done = next;
         }
     }

@@ -102,7 +102,7 @@ async fn send_to<P: Ports>(ctx: &Context<P>, target: Target, mut list: VecDeque<
                 && ctx.settings.destinations.len() > 1
             {
                 // Others are waiting behind this one: leave it alone for a while.
-                ctx.note_stopped(n, "throttled");
+                ctx.leave_alone(n);
             }
             tokio::select! {
                 biased;
@@ -117,7 +117,9 @@ async fn send_to<P: Ports>(ctx: &Context<P>, target: Target, mut list: VecDeque<
 fn undecided(target: Target, delivery: &Delivery) -> bool {
     match &*delivery.fate.borrow() {
         Fate::Open => true,
-        Fate::Refused(_) => target == Target::Reject,
+        Fate::Refused(_) => {
+            target == Target::Reject && !delivery.park.get() && !delivery.copy_lost.get()
+        }
         _ => false,
     }
 }
@@ -200,12 +202,12 @@ async fn send_batch<P: Ports>(
     }
     // The earliest deadline bounds the wait: with the rate changed meanwhile it could be long.
     let deadline = batch.iter().map(|d| d.deadline).min().unwrap_or_default();
-    tokio::select! {
+    let paced = tokio::select! {
         biased;
-        () = ctx.stop.sending_forbidden() => {}
-        () = ctx.pacer.take(batch.len()) => {}
-        () = ctx.wiring.clock.sleep(deadline.since(ctx.now())) => {}
-    }
+        () = ctx.stop.sending_forbidden() => false,
+        () = ctx.pacer.take(batch.len()) => true,
+        () = ctx.wiring.clock.sleep(deadline.since(ctx.now())) => false,
+    };
     match ctx.gate() {
         Ok(()) => {}
         Err(Shut::Stopping | Shut::Paused) => {
@@ -219,7 +221,7 @@ async fn send_batch<P: Ports>(
         batch.iter().copied().partition(|d| now >= d.deadline);
     late.iter()
         .for_each(|d| d.decide(Fate::Unsent(Back::Later)));
-    if timely.is_empty() {
+    if timely.is_empty() || !paced {
         return Again::Now;
     }
     let groups: Vec<_> = timely
@@ -274,6 +276,7 @@ fn decide<P: Ports>(
                         code,
                         "the destination refuses a message for its own sake"
                     );
+                    delivery.park.set(ctx.wiring.reject.is_none());
                     delivery.decide(Fate::Refused(code));
                 }
                 // It cannot be put aside either: it stays where it is.
@@ -305,7 +308,13 @@ fn decide<P: Ports>(
                 code,
                 "a send's answer was lost: the message is in doubt"
             );
-            delivery.decide(Fate::Unknown);
+            // Of a refused message it is known that the destination has not got it: only its copy is in doubt, and it
+            // stays refused.
+            if delivery.is_refused() {
+                delivery.copy_lost.set(true);
+            } else {
+                delivery.decide(Fate::Unknown);
+            }
             Again::Now
         }
     }
@@ -319,11 +328,10 @@ fn put_aside_failed<P: Ports>(ctx: &Context<P>, delivery: &Delivery, code: &str)
         "the reject or hold queue did not take a message: it stays in the source"
     );
     // A refusal that is known stays known: the message is parked.
-    if !matches!(&*delivery.fate.borrow(), Fate::Refused(_)) {
-        delivery.decide(Fate::Unsent(Back::Later));
-    } else {
-        delivery.decide(Fate::Refused("reject-queue-failed".to_owned()));
+    if delivery.is_refused() {
         delivery.park.set(true);
+    } else {
+        delivery.decide(Fate::Unsent(Back::Later));
     }
 }
 

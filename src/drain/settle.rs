@@ -27,13 +27,21 @@ pub async fn settle<P: Ports>(ctx: &Context<P>, lane: usize, page: &[Delivery]) 
         if to_reject {
             send::send_to_reject(ctx, refused).await;
         }
-        let parked = pick(page, |f| matches!(f, Fate::Refused(_)));
+        let (parked, lost): (Vec<&Delivery>, Vec<&Delivery>) =
+            pick(page, |f| matches!(f, Fate::Refused(_)))
+                .into_iter()
+                .partition(|d| d.park.get());
         let rejected = pick(page, |f| *f == Fate::Rejected);
-        futures::join!(park(ctx, parked), async {
-            if to_reject {
-                delete(ctx, rejected).await;
-            }
-        });
+        futures::join!(
+            park(ctx, parked),
+            // A copy may be in the reject queue: whoever receives the message next must know.
+            hand_over(ctx, lost),
+            async {
+                if to_reject {
+                    delete(ctx, rejected).await;
+                }
+            },
+        );
     };
     let done = pick(page, |f| match f {
         Fate::Sent | Fate::Known | Fate::Held(_) => true,
@@ -47,16 +55,13 @@ pub async fn settle<P: Ports>(ctx: &Context<P>, lane: usize, page: &[Delivery]) 
         delete(ctx, done),
         hand_over(ctx, unknown),
         release(ctx, back),
-        list(ctx, page),
     );
+    list(ctx, page).await;
     let mut totals = ctx.totals.borrow_mut();
     let mut hands = ctx.hands.borrow_mut();
     for delivery in page {
         delivery.count(&mut totals[lane]);
         hands.drop(delivery.message.id);
-    }
-    if !ctx.stop.forbids_touching() {
-        ctx.due[lane][1].set(None);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::context::{Context, Journal};
 use super::watch::Sighting;
-use crate::journal::{Fact, RecordState};
+use crate::journal::{Fact, RecordState, Totals};
 use crate::ledger::{Ledger, LedgerError, Listed, Registration};
 use crate::port::Ports;
 
@@ -24,13 +24,15 @@ pub async fn fence_and_sweep<P: Ports>(
     if beat.fenced_by.is_none() && !journal.ledger.fence(&dead.process, beat.number, me).await? {
         return Ok(());
     }
-    tracing::warn!(
-        route = %ctx.settings.route,
-        process = %dead.process,
-        shard = dead.shard,
-        run = %dead.run,
-        "a process is dead: settling what it left behind"
-    );
+    if beat.fenced_by.is_none() {
+        tracing::warn!(
+            route = %ctx.settings.route,
+            process = %dead.process,
+            shard = dead.shard,
+            run = %dead.run,
+            "a process is dead: settling what it left behind"
+        );
+    }
     ctx.last_death.set(ctx.now());
     sweep(&journal.ledger, dead, "died", me).await
 }
@@ -51,7 +53,7 @@ pub async fn sweep<P: Ports>(
         if pages.is_empty() {
             break;
         }
-        for stored in pages {
+        let sweeps = pages.iter().map(|stored| async move {
             let (facts, totals) = stored.page.settle_for_the_dead();
             for some in facts.chunks(25) {
                 let writes = some.iter().map(|(id, fact)| async move {
@@ -68,14 +70,18 @@ pub async fn sweep<P: Ports>(
                 });
                 futures::future::try_join_all(writes).await?;
             }
-            ledger
-                .fold(of, stored.lane, stored.sequence, &totals)
-                .await?;
+            if totals != Totals::default() {
+                ledger
+                    .fold(of, stored.lane, stored.sequence, &totals)
+                    .await?;
+            }
             // A write of the dead that was under way may still have come: then the page is read and settled again.
             ledger
                 .delete_page(&of.process, stored.lane, stored.sequence)
                 .await?;
-        }
+            Ok::<_, LedgerError>(())
+        });
+        futures::future::try_join_all(sweeps).await?;
     }
     ledger.deregister(&of.process).await
 }

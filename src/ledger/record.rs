@@ -165,20 +165,18 @@ impl<P: Ports> Ledger<P> {
     /// # Errors
     /// When the table cannot be written; the claim may still take effect later, so the id must not be sent then.
     pub async fn claim(&self, id: Id, by: &str) -> Result<Transition, LedgerError> {
-        let when = vec![vec![
-            Test::Absent,
-            // A record that says only "refused in an earlier run" is no claim: the message is owed again.
-            Test::Has("parked_in".into()),
-        ]];
-        let mut when = when;
-        when.extend(all([
-            Test::No("claimed_by".into()),
-            Test::No("doubts".into()),
-            Test::No("sent".into()),
-            Test::No("holding".into()),
-            Test::No("held".into()),
-            Test::No("dropped".into()),
-        ]));
+        // A record that says only "refused in an earlier run" is no claim: the message is owed again.
+        let when = all([
+            "claimed_by",
+            "doubts",
+            "sent",
+            "rejecting",
+            "rejected",
+            "holding",
+            "held",
+            "dropped",
+        ]
+        .map(|name| Test::No(name.into())));
         self.transition(id, when, item([("claimed_by", s(by))]), |r| {
             r.claimed_by.as_deref() == Some(by) && !r.sent && r.doubts == 0
         })
@@ -197,8 +195,15 @@ impl<P: Ports> Ledger<P> {
             Test::No("holding".into()),
             Test::No("held".into()),
         ]);
-        match self.delete(self.record_key(id), when).await {
-            Ok(()) | Err(StoreError::Conflict(None)) => Ok(true),
+        let change = Change::Update {
+            set: Item::new(),
+            remove: vec!["claimed_by".into()],
+        };
+        let key = self.record_key(id);
+        match self.store.write(Write { key, when, change }).await {
+            Ok(_) | Err(StoreError::Conflict(None)) => Ok(true),
+            // Our own first try may have removed it.
+            Err(StoreError::Conflict(Some(old))) if !old.contains_key("claimed_by") => Ok(true),
             Err(StoreError::Conflict(Some(_))) => Ok(false),
             Err(error) => Err(error.into()),
         }

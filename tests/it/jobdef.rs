@@ -74,7 +74,7 @@ fn plan(container: &Value, more: &[(&str, &str)]) -> Result<Plan, Refusal> {
     Request {
         asked: args.routes,
         flags: args.settings.settings(),
-        environment,
+        environment: environment.into_iter().collect(),
         file: None,
         now,
     }

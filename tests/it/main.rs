@@ -1,3 +1,4 @@
+mod house;
 mod jobdef;
 #[cfg(feature = "local")]
 mod local;
