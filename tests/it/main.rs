@@ -1,6 +1,7 @@
 #[cfg(feature = "local")]
 mod contract;
 mod house;
+mod jobdef;
 #[cfg(feature = "local")]
 mod local;
 mod plan;

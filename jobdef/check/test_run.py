@@ -1,0 +1,315 @@
+"""The job definition found in the emulator, run as AWS Batch would run it: the real program, from the command and environment of the
+definition, against the embedded endpoints, behind an endpoint that enforces iam/task-policy.json; killed, stopped, refused.
+
+Needs SQS_DRAIN_BIN, a binary with the feature `local`. Nothing here waits for a length of time: what is waited for is a state of a
+queue, and the program's own end."""
+
+import collections
+import datetime
+import json
+import subprocess
+import time
+
+import emulators
+import gate as gates
+import pytest
+import run_as_batch
+from files import ACCOUNT, REGION, conditions, load, template, without_no_value
+
+BIN = run_as_batch.binary()
+pytestmark = pytest.mark.skipif(BIN is None, reason="SQS_DRAIN_BIN names no binary with the feature `local`")
+
+# Shorter than the defaults, as a submit-job's containerOverrides may make them, so that a killed process's messages come back soon.
+QUICK = {
+    "SQS_DRAIN_VISIBILITY": "12s",
+    "SQS_DRAIN_MARGIN": "1s",
+    "SQS_DRAIN_SEND_TIMEOUT": "1s",
+    "SQS_DRAIN_TABLE_TIMEOUT": "1s",
+    "SQS_DRAIN_HEARTBEAT": "500ms",
+    "SQS_DRAIN_LEASE": "2s",
+    "SQS_DRAIN_POLL": "1s",
+    "SQS_DRAIN_SETTLE": "1s",
+}
+
+
+def zone(hour):
+    """A zone in which it is about `hour` o'clock now. (`Etc/GMT-9` is nine hours east of Greenwich.)"""
+    east = (hour - datetime.datetime.now(datetime.timezone.utc).hour + 12) % 24 - 12
+    return f"Etc/GMT{-east:+d}" if east else "Etc/GMT"
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory):
+    """The definitions as the emulator's Batch describes them: a window that is open now, and one that is shut."""
+    found = {}
+    with emulators.moto(tmp_path_factory.mktemp("definitions")) as url:
+        iam, network = emulators.client("iam", url), emulators.network(url)
+        role = iam.create_role(RoleName="batch", AssumeRolePolicyDocument=json.dumps(load("iam/task-trust.json")))["Role"]["Arn"]
+        for name, hour in (("open", 13), ("shut", 23)):
+            parameters = {"ImageTag": "0.1.0", "Zone": zone(hour), "Rate": "150", **network}
+            body = template()
+            body["Resources"] = without_no_value(body["Resources"], conditions(body, parameters))
+            for resource in body["Resources"].values():
+                if resource["Type"] == "AWS::Batch::ComputeEnvironment":
+                    resource["Properties"]["ServiceRole"] = role
+                if resource["Type"] == "AWS::Batch::JobDefinition":
+                    resource["Properties"]["timeout"] = resource["Properties"]["Timeout"]
+            emulators.create(url, name, json.dumps(body), parameters)
+            for kind in ("", "-array"):
+                batch = emulators.client("batch", url)
+                (definition,) = batch.describe_job_definitions(jobDefinitionName=name + kind)["jobDefinitions"]
+                # The table's name is CloudFormation's; the policies of jobdef/iam speak of one called sqs-drain.
+                for entry in definition["containerProperties"]["environment"]:
+                    if entry["name"] == "SQS_DRAIN_TABLE":
+                        entry["value"] = "sqs-drain"
+                found[name + kind] = definition
+    return found
+
+
+class World:
+    """Fresh endpoints with the queues and the table, a gate before them, and what AWS would give a container."""
+
+    def __init__(self, sqs, dynamodb, gate, url, place):
+        self.sqs_url, self.dynamodb_url, self.gate, self.place = sqs, dynamodb, gate, place
+        self.sqs = emulators.client("sqs", sqs)
+        self.given = {"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "check", "AWS_SECRET_ACCESS_KEY": "check"}
+        self.urls = {}
+        attributes = {"schedule-queue": {"MaximumMessageSize": "4096"}}
+        for name in ("wait-queue", "schedule-queue", "wait-queue-rejected", "wait-queue-held"):
+            self.urls[name] = self.sqs.create_queue(QueueName=name, Attributes=attributes.get(name, {}))["QueueUrl"]
+
+    def park(self, count, size=300):
+        """Puts messages into the wait queue, each with its number."""
+        for start in range(0, count, 10):
+            entries = [
+                {"Id": str(number), "MessageBody": json.dumps({"number": number, "text": "가" * (size // 3)}, ensure_ascii=False)}
+                for number in range(start, min(start + 10, count))
+            ]
+            answer = self.sqs.send_message_batch(QueueUrl=self.urls["wait-queue"], Entries=entries)
+            assert not answer.get("Failed")
+
+    def depth(self, name):
+        """Visible, in flight, delayed."""
+        wanted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
+        attributes = self.sqs.get_queue_attributes(QueueUrl=self.urls[name], AttributeNames=wanted)["Attributes"]
+        return [int(attributes[key]) for key in wanted]
+
+    def moved(self, count):
+        """Waits until the destination holds so many; False when the minute is over."""
+        deadline = time.monotonic() + 60
+        while self.depth("schedule-queue")[0] < count:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def audit(self, name="schedule-queue"):
+        """Empties a queue: how often each number was in it."""
+        found = collections.Counter()
+        while True:
+            answer = self.sqs.receive_message(QueueUrl=self.urls[name], MaxNumberOfMessages=10, WaitTimeSeconds=0)
+            messages = answer.get("Messages", [])
+            if not messages:
+                return found
+            found.update(json.loads(message["Body"])["number"] for message in messages)
+            entries = [{"Id": str(i), "ReceiptHandle": message["ReceiptHandle"]} for i, message in enumerate(messages)]
+            self.sqs.delete_message_batch(QueueUrl=self.urls[name], Entries=entries)
+
+    def job(self, definition, **more):
+        return run_as_batch.Job(definition, [BIN], self.given, self.place, overrides={**QUICK, **more})
+
+    def by_hand(self, *words, expect=0):
+        """A sub-command as an operator types it, with the same permissions."""
+        environment = {**self.given, "AWS_REGION": REGION}
+        done = subprocess.run([BIN, *words], env=environment, capture_output=True, text=True, timeout=60, cwd="/")
+        assert done.returncode == expect, f"{words}: {done.returncode}\n{done.stderr}"
+        return done.stdout
+
+
+class Ledger:
+    """What all worlds of this file used together."""
+
+    used = collections.Counter()
+    refused = collections.Counter()
+
+
+@pytest.fixture
+def world(tmp_path):
+    ports = emulators.free_port(), emulators.free_port()
+    sqs, dynamodb = (f"http://127.0.0.1:{port}" for port in ports)
+    command = [BIN, "local", "--port", str(ports[0]), "--dynamodb-port", str(ports[1])]
+
+    def ready():
+        emulators.client("sqs", sqs).list_queues()
+        emulators.client("dynamodb", dynamodb).list_tables()
+
+    with emulators.process(command, sqs, ready, tmp_path / "local.log"):
+        # The table is the operator's to make, with the policy for that.
+        with gates.standing([load("iam/init-policy.json")], sqs, dynamodb) as (maker, url):
+            world = World(sqs, dynamodb, maker, url, tmp_path)
+            world.by_hand("init", "--table", "sqs-drain")
+            unused = maker.allowed_actions() - {action for action, _ in maker.used}
+            assert (unused, maker.refused) == (set(), {}), "init-policy.json is not what init needs"
+        with gates.standing([load("iam/task-policy.json")], sqs, dynamodb) as (gate, url):
+            world.gate, world.given = gate, {**world.given, "AWS_ENDPOINT_URL": url}
+            yield world
+            Ledger.used.update(gate.used)
+            Ledger.refused.update(gate.refused)
+
+
+def doubts(job):
+    """Ids that a job's attempts called doubtful."""
+    return {
+        doubt["id"]
+        for attempt in job.attempts
+        if attempt.result
+        for route in attempt.result["routes"].values()
+        for doubt in route["doubts"]
+    }
+
+
+def test_a_job_that_nobody_disturbs(world, definitions):
+    world.park(1000)
+    job = world.job(definitions["open"], SQS_DRAIN_RATE="").run()
+    assert (job.status, job.codes()) == ("SUCCEEDED", [0]), job.attempts[-1].log[-5:]
+    (route,) = job.attempts[0].result["routes"].values()
+    assert (route["total"], route["received"], route["balanced"] if "balanced" in route else True) == (1000, 1000, True)
+    assert world.audit() == dict.fromkeys(range(1000), 1)
+    # The log lines that the metric filter of the stack looks for.
+    events = [event.get("event") for event in job.attempts[0].events()]
+    assert events.count("run_started") == 1 and events.count("run_ended") == 1
+    pattern = template()["Resources"]["RunsStarted"]["Properties"]["FilterPattern"]
+    assert pattern == '{ $.fields.event = "run_started" }'
+
+
+def test_killed_stopped_and_resumed(world, definitions):
+    """137 and 6 are retried, and the third attempt finishes: nothing lost, nothing doubled but for the doubts it lists."""
+    world.park(1000)
+
+    def meddle(attempt):
+        if attempt.number == 1:
+            assert world.moved(200)
+            attempt.kill()
+        if attempt.number == 2:
+            assert world.moved(500)
+            attempt.stop()
+
+    job = world.job(definitions["open"]).run(meddle)
+    assert (job.status, job.codes()) == ("SUCCEEDED", [137, 6, 0]), [attempt.log[-3:] for attempt in job.attempts]
+    assert world.depth("wait-queue") == [0, 0, 0]
+    found = world.audit()
+    assert set(found) == set(range(1000))
+    extra = sum(found.values()) - 1000
+    assert extra <= len(doubts(job)), f"{extra} copies, doubts {doubts(job)}"
+    status = json.loads(world.by_hand("status", "--json", "--table", "sqs-drain", "--from", "wait-queue"))
+    (route,) = status["routes"].values()
+    assert route["sent"] == sum(found.values()), route
+
+
+def test_an_array_whose_child_dies(world, definitions):
+    """Three children drain one queue as one run; one is killed, Batch starts it again, and all end together with 0."""
+    world.park(900)
+
+    def meddle(index, attempt):
+        if index == 1 and attempt.number == 1:
+            assert world.moved(200)
+            attempt.kill()
+
+    children = run_as_batch.array(definitions["open-array"], [BIN], world.given, world.place, 3, QUICK, meddle)
+    assert [child.codes() for child in children] == [[0], [137, 0], [0]], [
+        [attempt.log[-3:] for attempt in child.attempts] for child in children
+    ]
+    runs = {route["run_id"] for child in children for route in child.attempts[-1].result["routes"].values()}
+    assert len(runs) == 1, "one run"
+    found = world.audit()
+    assert set(found) == set(range(900))
+    listed = set().union(*(doubts(child) for child in children))
+    assert sum(found.values()) - 900 <= len(listed)
+
+
+def test_outside_the_window_is_not_retried(world, definitions):
+    world.park(10)
+    job = world.job(definitions["shut"]).run()
+    assert (job.status, job.codes()) == ("FAILED", [3])
+    assert world.depth("wait-queue") == [10, 0, 0]
+    assert not any(action == "sqs:ReceiveMessage" for action, _ in world.gate.used)
+
+
+def test_refused_settings_are_not_retried(world, definitions):
+    job = world.job(definitions["open"], SQS_DRAIN_TO="wait-queue").run()
+    assert (job.status, job.codes()) == ("FAILED", [2])
+    job = world.job(definitions["open"], SQS_DRAIN_VISIBILITY="1s").run()
+    assert (job.status, job.codes()) == ("FAILED", [2])
+
+
+def test_a_message_the_destination_refuses(world, definitions):
+    """It goes to the reject queue, and the job ends with 5, which Batch does not retry."""
+    world.park(20)
+    world.sqs.send_message(QueueUrl=world.urls["wait-queue"], MessageBody=json.dumps({"number": 99, "text": "x" * 5000}))
+    job = world.job(definitions["open"]).run()
+    assert (job.status, job.codes()) == ("FAILED", [5])
+    assert world.audit() == dict.fromkeys(range(20), 1)
+    assert world.audit("wait-queue-rejected") == {99: 1}
+
+
+def test_a_permission_lost_and_given_back(world, definitions):
+    """Without sqs:SendMessage the run stops with 7 and loses nothing; the next attempt has it again."""
+    world.park(600)
+    whole = load("iam/task-policy.json")
+    less = json.loads(json.dumps(whole).replace('"sqs:SendMessage", ', ""))
+    assert less != whole
+
+    def meddle(attempt):
+        if attempt.number == 1:
+            assert world.moved(100)
+            world.gate.policies = [less]
+        else:
+            world.gate.policies = [whole]
+
+    job = world.job(definitions["open"], SQS_DRAIN_GRACE="5s", SQS_DRAIN_POLL="1s").run(meddle)
+    assert job.codes() == [7, 0], [attempt.log[-4:] for attempt in job.attempts]
+    assert world.gate.refused, "nothing was refused"
+    world.gate.refused.clear()
+    found = world.audit()
+    assert set(found) == set(range(600)) and sum(found.values()) - 600 <= len(doubts(job))
+
+
+def test_at_most_once_and_its_doubts(world, definitions):
+    """With the hold queue's policy added: a killed run's doubts are held, listed, and settled by hand."""
+    world.gate.policies = [load("iam/task-policy.json"), load("iam/hold-policy.json")]
+    world.park(600)
+
+    def meddle(attempt):
+        if attempt.number == 1:
+            assert world.moved(200)
+            attempt.kill()
+
+    more = {"SQS_DRAIN_DELIVERY": "at-most-once", "SQS_DRAIN_HOLD": "wait-queue-held"}
+    job = world.job(definitions["open"], **more).run(meddle)
+    assert job.codes()[0] == 137 and job.codes()[-1] in (0, 5), [attempt.log[-3:] for attempt in job.attempts]
+    found, held = world.audit(), world.depth("wait-queue-held")[0]
+    assert max(found.values()) == 1, "sent twice"
+    assert set(found) | set(world.audit("wait-queue-held")) == set(range(600))
+    assert (job.codes()[-1] == 5) == (held > 0)
+
+
+def test_the_policies_fit():
+    """Over everything above: nothing the worker asked for was refused, and every permission it has was used."""
+    if not Ledger.used:
+        pytest.skip("nothing ran")
+    assert Ledger.refused == {}
+    used = {action for action, _ in Ledger.used}
+    allowed = gates.Gate([load("iam/task-policy.json"), load("iam/hold-policy.json")])
+    assert used - allowed.allowed_actions() == set()
+    assert allowed.allowed_actions() - used == set(), "permissions that nothing used"
+    queue = lambda name: f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"  # noqa: E731
+    touched = {resource for _, resource in Ledger.used}
+    assert touched == {
+        queue("wait-queue"),
+        queue("schedule-queue"),
+        queue("wait-queue-rejected"),
+        queue("wait-queue-held"),
+        f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/sqs-drain",
+    }
+    # And each on its own resource: no queue has a permission that is never used on it.
+    assert allowed.allowed_pairs() - set(Ledger.used) == set()
