@@ -138,7 +138,10 @@ impl Bench for Http {
 
     async fn pass(&self, by: Duration) {
         match &self.time {
-            #[expect(clippy::disallowed_methods, reason = "an independent server has no other clock")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "an independent server has no other clock"
+            )]
             Time::Real => tokio::time::sleep(by).await,
             Time::Manual(advance) => {
                 advance(by);

@@ -89,7 +89,10 @@ fn in_world<F: Future<Output = ()> + 'static>(clause: impl Fn(Simulated) -> F) {
         let core = Rc::clone(&world);
         let handle = world.spawn("clause", |ports| clause(Simulated { core, ports }));
         assert!(world.run_to_end(LIMIT_MS), "seed {seed}: the clause hangs");
-        assert!(handle.result.borrow().is_some(), "seed {seed}: the clause fails, see above");
+        assert!(
+            handle.result.borrow().is_some(),
+            "seed {seed}: the clause fails, see above"
+        );
     }
 }
 
