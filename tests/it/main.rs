@@ -1,4 +1,6 @@
 #[cfg(feature = "local")]
+mod binary;
+#[cfg(feature = "local")]
 mod local;
 mod plan;
 mod window;
