@@ -258,6 +258,10 @@ where
         message: DisplayErrorContext(error).to_string(),
     };
     match error {
+        // What the SDK takes for an error only because it cannot read it.
+        SdkError::ServiceError(unreadable) if unreadable.raw().status().is_success() => {
+            lost("answer")
+        }
         SdkError::ServiceError(refused) => Failure::Refused {
             status: refused.raw().status().as_u16(),
             code: refused.err().code().unwrap_or_default().to_owned(),
@@ -317,4 +321,82 @@ fn never_sent(error: &(dyn Error + 'static)) -> Option<Failure> {
         next = cause.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+
+    use super::*;
+
+    type SendError = SdkError<SendMessageBatchError, HttpResponse>;
+
+    fn dispatch(source: CredentialsError) -> SendError {
+        SdkError::dispatch_failure(ConnectorError::other(source.into(), None))
+    }
+
+    #[test]
+    fn missing_credentials_are_known_wherever_they_are_missed() {
+        let gone = || CredentialsError::not_loaded("none");
+        for error in [dispatch(gone()), SendError::construction_failure(gone())] {
+            let failure = failure(&error);
+            assert!(
+                matches!(failure, Failure::Credentials { passing: false, .. }),
+                "{failure:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_failing_credentials_provider_may_recover() {
+        let late = CredentialsError::provider_timed_out(Duration::from_secs(1));
+        for source in [late, CredentialsError::provider_error("503 of STS")] {
+            let failure = failure(&dispatch(source));
+            assert!(
+                matches!(failure, Failure::Credentials { passing: true, .. }),
+                "{failure:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_what_proves_it_is_taken_for_unsent() {
+        let io = || Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        // Refused, but by whom and when is not said.
+        for (connector, code) in [
+            (ConnectorError::io(io()), "connection"),
+            (ConnectorError::user(io()), "connection"),
+            (ConnectorError::other(io(), None), "connection"),
+            (ConnectorError::timeout(io()), "timeout"),
+        ] {
+            let failure = failure(&SendError::dispatch_failure(connector));
+            assert!(
+                matches!(&failure, Failure::Lost { code: lost, .. } if lost == code),
+                "{failure:?}"
+            );
+        }
+        let failure = failure(&SendError::timeout_error("late"));
+        assert!(matches!(failure, Failure::Lost { .. }), "{failure:?}");
+    }
+
+    #[test]
+    fn a_request_that_could_not_be_built_was_not_sent() {
+        let failure = failure(&SendError::construction_failure("no queue URL"));
+        assert!(matches!(failure, Failure::NeverSent { .. }), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn without_a_region_nothing_is_asked() {
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .build();
+        let clients = Aws::with(config, None, Timeouts::default()).clients();
+        let error = clients.describe_queue("q").await.expect_err("no region");
+        assert_eq!(error.code, "region");
+        assert!(error.message.contains("AWS_REGION"), "{error}");
+        assert!(clients.describe_table("t").await.is_err());
+        assert!(clients.create_table("t").await.is_err());
+        assert_eq!(clients.requests(), RequestCounts::default());
+    }
 }

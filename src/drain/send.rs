@@ -7,7 +7,7 @@ use super::backoff::Backoff;
 use super::context::{Context, Shut};
 use super::delivery::{Back, Delivery, Fate, Step};
 use super::settings::{Destination, GroupFrom};
-use crate::message::{BATCH_ENTRIES, Message, Outgoing, SendOutcome, Value};
+use crate::message::{BATCH_ENTRIES, Message, Outgoing, SPLIT, SendOutcome, Value};
 use crate::port::{Clock, Ports, Sink};
 
 /// Where a delivery of this page goes.
@@ -285,7 +285,7 @@ fn decide<P: Ports>(
             Again::Now
         }
         SendOutcome::Retry(code) => {
-            if code == crate::port::SPLIT {
+            if code == SPLIT {
                 Again::Alone
             } else {
                 Again::Wait

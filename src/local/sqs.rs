@@ -9,6 +9,7 @@ mod batch;
 pub mod engine;
 pub mod error;
 pub mod handle;
+mod manage;
 pub mod message;
 pub mod queue;
 pub(super) mod service;

@@ -70,11 +70,18 @@ fn holds(modules: &[&str], forbidden: &[&str]) {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-const SDK: [&str; 4] = ["aws_sdk_sqs", "aws_sdk_dynamodb", "aws_config", "crate::aws"];
+const SDK: [&str; 4] = [
+    "aws_sdk_sqs",
+    "aws_sdk_dynamodb",
+    "aws_config",
+    "crate::aws",
+];
 
 #[test]
 fn pure_modules_stay_pure() {
-    let pure = ["window", "message", "journal", "plan", "config", "exit", "report"];
+    let pure = [
+        "window", "message", "journal", "plan", "config", "exit", "report",
+    ];
     holds(&pure, &["tokio", "tracing", "governor"]);
     holds(&pure, &SDK);
 }
@@ -83,20 +90,53 @@ fn pure_modules_stay_pure() {
 fn the_drain_knows_neither_aws_nor_the_command_line() {
     let inner = ["drain", "ledger", "pace", "stop", "port"];
     holds(&inner, &SDK);
-    holds(&inner, &["clap", "crate::cli", "crate::config", "crate::command", "crate::local"]);
-    holds(&inner, &["std::env", "Utc::now", "Local::now", "Instant", "SystemTime"]);
+    holds(
+        &inner,
+        &[
+            "clap",
+            "crate::cli",
+            "crate::config",
+            "crate::command",
+            "crate::local",
+        ],
+    );
+    holds(
+        &inner,
+        &[
+            "std::env",
+            "Utc::now",
+            "Local::now",
+            "Instant",
+            "SystemTime",
+        ],
+    );
 }
 
 #[test]
 fn adapters_do_not_know_what_they_are_used_for() {
-    holds(&["aws"], &["crate::drain", "crate::ledger", "crate::journal", "crate::command", "crate::local"]);
+    holds(
+        &["aws"],
+        &[
+            "crate::drain",
+            "crate::ledger",
+            "crate::journal",
+            "crate::command",
+            "crate::local",
+        ],
+    );
 }
 
 #[test]
 fn the_embedded_endpoints_know_nothing_of_draining() {
     let worker = [
-        "crate::drain", "crate::ledger", "crate::journal", "crate::port", "crate::message", "crate::aws",
-        "crate::plan", "crate::command",
+        "crate::drain",
+        "crate::ledger",
+        "crate::journal",
+        "crate::port",
+        "crate::message",
+        "crate::aws",
+        "crate::plan",
+        "crate::command",
     ];
     holds(&["local"], &worker);
 }
@@ -104,8 +144,8 @@ fn the_embedded_endpoints_know_nothing_of_draining() {
 #[test]
 fn only_the_window_knows_time_zones() {
     let others = [
-        "aws", "cli", "command", "config", "drain", "exit", "journal", "ledger", "message", "pace", "plan",
-        "port", "report", "stop", "main", "local",
+        "aws", "cli", "command", "config", "drain", "exit", "journal", "ledger", "message", "pace",
+        "plan", "port", "report", "stop", "main", "local",
     ];
     holds(&others, &["chrono_tz"]);
 }
@@ -113,10 +153,13 @@ fn only_the_window_knows_time_zones() {
 #[test]
 fn only_the_command_line_reads_the_environment() {
     let others = [
-        "aws", "config", "drain", "exit", "journal", "ledger", "message", "pace", "plan", "port", "report",
-        "stop", "window", "local",
+        "aws", "config", "drain", "exit", "journal", "ledger", "message", "pace", "plan", "port",
+        "report", "stop", "window", "local",
     ];
-    holds(&others, &["env::var", "env::vars", "env::var_os", "env::vars_os"]);
+    holds(
+        &others,
+        &["env::var", "env::vars", "env::var_os", "env::vars_os"],
+    );
 }
 
 #[test]

@@ -1,6 +1,9 @@
+#[cfg(feature = "local")]
+mod contract;
 mod house;
 mod jobdef;
 #[cfg(feature = "local")]
 mod local;
 mod plan;
 mod window;
+mod world;
