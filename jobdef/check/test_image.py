@@ -97,9 +97,9 @@ def world(tmp_path):
     if BIN is None:
         pytest.skip("SQS_DRAIN_BIN names no binary with the feature `local`")
     with endpoints(BIN, tmp_path) as (sqs, dynamodb):
-        with gates.standing([load("iam/init-policy.json"), load("iam/task-policy.json")], sqs, dynamodb) as (gate, url):
+        with gates.standing([load("iam/task-policy.json")], sqs, dynamodb) as (gate, url):
             world = World(BIN, sqs, dynamodb, gate, url, tmp_path)
-            world.by_hand("init", "--table", "sqs-drain")
+            world.make_table()
             yield world
 
 

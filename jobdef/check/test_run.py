@@ -54,18 +54,12 @@ class Ledger:
 
 @pytest.fixture
 def world(tmp_path):
-    with endpoints(BIN, tmp_path) as (sqs, dynamodb):
-        # The table is the operator's to make, with the policy for that.
-        with gates.standing([load("iam/init-policy.json")], sqs, dynamodb) as (maker, url):
-            world = World(BIN, sqs, dynamodb, maker, url, tmp_path)
-            world.by_hand("init", "--table", "sqs-drain")
-            unused = maker.allowed_actions() - {action for action, _ in maker.used}
-            assert (unused, maker.refused) == (set(), {}), "init-policy.json is not what init needs"
-        with gates.standing([load("iam/task-policy.json")], sqs, dynamodb) as (gate, url):
-            world.gate, world.given = gate, {**world.given, "AWS_ENDPOINT_URL": url}
-            yield world
-            Ledger.used.update(gate.used)
-            Ledger.refused.update(gate.refused)
+    with endpoints(BIN, tmp_path) as (sqs, dynamodb), gates.standing([load("iam/task-policy.json")], sqs, dynamodb) as (gate, url):
+        world = World(BIN, sqs, dynamodb, gate, url, tmp_path)
+        world.make_table()
+        yield world
+        Ledger.used.update(gate.used)
+        Ledger.refused.update(gate.refused)
 
 
 def doubts(job):
@@ -112,9 +106,6 @@ def test_killed_stopped_and_resumed(world, definitions):
     assert set(found) == set(range(1000))
     extra = sum(found.values()) - 1000
     assert extra <= len(doubts(job)), f"{extra} copies, doubts {doubts(job)}"
-    status = json.loads(world.by_hand("status", "--json", "--table", "sqs-drain", "--from", "wait-queue"))
-    (route,) = status["routes"].values()
-    assert route["sent"] == sum(found.values()), route
 
 
 def test_an_array_whose_child_dies(world, definitions):
@@ -202,6 +193,46 @@ def test_at_most_once_and_its_doubts(world, definitions):
     assert max(found.values()) == 1, "sent twice"
     assert set(found) | set(world.audit("wait-queue-held")) == set(range(600))
     assert (job.codes()[-1] == 5) == (held > 0)
+
+
+def test_init_needs_its_policy(tmp_path):
+    """`init` makes the table with iam/init-policy.json, all of which it uses, and twice is as good as once."""
+    with endpoints(BIN, tmp_path) as (sqs, dynamodb), gates.standing([load("iam/init-policy.json")], sqs, dynamodb) as (gate, url):
+        world = World(BIN, sqs, dynamodb, gate, url, tmp_path)
+        for _ in range(2):
+            world.by_hand("init", "--table", "sqs-drain")
+        assert gate.refused == {}
+        assert gate.allowed_actions() - {action for action, _ in gate.used} == set(), "permissions that init does not use"
+        table = emulators.client("dynamodb", dynamodb).describe_table(TableName="sqs-drain")["Table"]
+        wanted = template()["Resources"]["CheckpointTable"]["Properties"]
+        assert table["KeySchema"] == wanted["KeySchema"] and table["AttributeDefinitions"] == wanted["AttributeDefinitions"]
+
+
+def test_what_an_operator_does(world, definitions):
+    """status, doubts, check, plan, pause, resume and rate need no more than the worker's policy."""
+    world.park(600)
+    where = ("--table", "sqs-drain", "--from", "wait-queue")
+
+    def meddle(attempt):
+        if attempt.number == 1:
+            assert world.moved(100)
+            world.by_hand("rate", "100", *where)
+            world.by_hand("pause", *where)
+            world.by_hand("resume", *where)
+            attempt.kill()
+
+    job = world.job(definitions["open"]).run(meddle)
+    assert (job.status, job.codes()) == ("SUCCEEDED", [137, 0]), [attempt.log[-3:] for attempt in job.attempts]
+    status = json.loads(world.by_hand("status", "--json", *where))
+    (route,) = status["routes"].values()
+    found = world.audit()
+    assert set(found) == set(range(600))
+    assert route["sent"] == sum(found.values()) and status["balanced"], status
+    listed = world.by_hand("doubts", "list", "--json", *where).splitlines()
+    assert sum(found.values()) - 600 <= len(listed)
+    settings = ("--to", "schedule-queue", "--reject", "wait-queue-rejected", "--window", "08:00-21:00", "--zone", zone(13))
+    world.by_hand("check", *where, *settings)
+    world.by_hand("plan", *where, *settings)
 
 
 def test_the_policies_fit():

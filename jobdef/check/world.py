@@ -44,6 +44,19 @@ class World:
         for name in ("wait-queue", "schedule-queue", "wait-queue-rejected", "wait-queue-held"):
             self.urls[name] = self.sqs.create_queue(QueueName=name, Attributes=attributes.get(name, {}))["QueueUrl"]
 
+    def make_table(self):
+        """The table as the stack makes it."""
+        keys = {"pk": "HASH", "sk": "RANGE"}
+        emulators.client("dynamodb", self.dynamodb_url).create_table(
+            TableName="sqs-drain",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
+            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys.items()],
+        )
+        emulators.client("dynamodb", self.dynamodb_url).update_time_to_live(
+            TableName="sqs-drain", TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"}
+        )
+
     def park(self, count, size=300):
         """Puts messages into the wait queue, each with its number."""
         for start in range(0, count, 10):
