@@ -2,6 +2,7 @@
 mod binary;
 #[cfg(feature = "local")]
 mod contract;
+mod crash;
 mod house;
 mod jobdef;
 #[cfg(feature = "local")]
