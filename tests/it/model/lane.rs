@@ -8,9 +8,11 @@ use super::step::others;
 const ATTEMPTS: u8 = 4;
 
 impl Protocol {
-    /// Whether a process works: it runs, is registered, and has the lane's page.
+    /// Whether a process may receive: it runs, is registered, has the lane's page. (That its heartbeat must be fresh is left
+    /// out where lanes overlap: a receive that was under way may be answered after that.)
     fn works(&self, process: &Process, lane: usize) -> bool {
-        process.alive && process.joined && lane < usize::from(process.created)
+        let permitted = self.scope.overlap || !process.stale;
+        process.alive && process.joined && lane < usize::from(process.created) && permitted
     }
 
     pub(super) fn receive(&self, s: &mut State, p: usize, m: usize) -> bool {
@@ -20,6 +22,7 @@ impl Protocol {
             || process.stopping
             || s.queue[m].place != Place::Visible
             || group_in_the_way
+            || self.working_off(process, m)
         {
             return false;
         }
@@ -30,12 +33,20 @@ impl Protocol {
     pub(super) fn receive_group(&self, s: &mut State, p: usize) -> bool {
         let process = &s.processes[p];
         let visible = s.queue.iter().all(|q| q.place == Place::Visible);
-        if !self.works(process, 0) || process.stopping || !visible {
+        if !self.works(process, 0) || process.stopping || !visible || self.working_off(process, 0) {
             return false;
         }
         self.deliver(s, p, 0);
         self.deliver(s, p, 1);
         true
+    }
+
+    /// Without overlap: whether a lane must finish the page in hand before it receives a further message.
+    fn working_off(&self, process: &Process, m: usize) -> bool {
+        let lane = self.lane_of(m);
+        !self.scope.overlap
+            && process.hand[m].stage == Stage::None
+            && self.messages_of(lane).any(|n| process.page[n] != Entry::Absent || process.hand[n].stage > Stage::Ready)
     }
 
     fn deliver(&self, s: &mut State, p: usize, m: usize) {
@@ -106,15 +117,19 @@ impl Protocol {
         } else if item.doubts == 0 {
             Stage::Ready
         } else if item.doubts >= ATTEMPTS {
-            Stage::None
+            // Left alone; what is behind it in its group waits.
+            self.drop_unprepared(s, p, m);
+            return true;
         } else {
             next.attempt = item.doubts;
             next.rival = if item.resent == item.doubts { item.resent_by } else { NOBODY };
             if self.rules.resend_taken_first { Stage::Taking } else { Stage::Ready }
         };
         s.processes[p].hand[m] = next;
-        if s.audit[m].marked && next.stage != Stage::Deleting {
-            s.broken = Some(Broken::SentAlthoughMarked);
+        // A copy may be sent and marked after the claim was looked at: then the hold queue gets it too, as it is told.
+        let kept_apart = next.stage == Stage::Holding && self.scope.kinds.copy;
+        if s.audit[m].marked && next.stage != Stage::Deleting && !kept_apart {
+            self.breaks(s, Broken::SentAlthoughMarked);
         }
         true
     }
@@ -187,9 +202,13 @@ impl Protocol {
 
     /// Whether a lane has something to write into its page.
     pub(super) fn page_write_due(&self, process: &Process, lane: usize) -> bool {
+        let sending = self.messages_of(lane).any(|m| process.hand[m].stage == Stage::Sending);
+        if sending && !self.scope.overlap {
+            return false;
+        }
         self.messages_of(lane).any(|m| match process.hand[m].stage {
             Stage::Ready => self.rules.prepare,
-            Stage::Accepted | Stage::Unknown | Stage::Leaving | Stage::Withdrawing => true,
+            Stage::Accepted | Stage::Unknown | Stage::Leaving | Stage::LeavingOwed | Stage::Withdrawing => true,
             _ => false,
         })
     }
@@ -216,7 +235,7 @@ impl Protocol {
                 Stage::Unknown => hand.stage = Stage::InDoubt,
                 Stage::Withdrawing if stopping && !hand.expired => hand.stage = Stage::Releasing,
                 Stage::Withdrawing => self.let_go_unsent(s, p, m),
-                Stage::Leaving => self.let_go(s, p, m),
+                Stage::Leaving | Stage::LeavingOwed => self.let_go(s, p, m),
                 _ => {}
             }
         }
@@ -265,11 +284,11 @@ impl Protocol {
         let accepted = s.audit[m].accepted;
         s.audit[m].accepted |= 1 << attempt;
         if self.scope.at_most_once && accepted != 0 {
-            s.broken = Some(Broken::DoubledAtMostOnce);
+            self.breaks(s, Broken::DoubledAtMostOnce);
         } else if accepted & (1 << attempt) != 0 || s.items[m].resent < attempt {
-            s.broken = Some(Broken::DoubledSilently);
+            self.breaks(s, Broken::DoubledSilently);
         } else if self.scope.fifo && m > 0 && s.audit[0].accepted == 0 && !s.audit[0].held {
-            s.broken = Some(Broken::OutOfOrder);
+            self.breaks(s, Broken::OutOfOrder);
         }
     }
 
@@ -318,7 +337,7 @@ impl Protocol {
         s.queue[m].place = Place::Deleted;
         s.queue[m].holder = NOBODY;
         if s.audit[m].accepted == 0 && !s.audit[m].held {
-            s.broken = Some(Broken::Lost);
+            self.breaks(s, Broken::Lost);
         }
     }
 
@@ -326,13 +345,13 @@ impl Protocol {
         let process = &mut s.processes[p];
         let hand = &mut process.hand[m];
         let unprepared = process.pages[self.lane_of(m)] && process.page[m] == Entry::Absent;
-        let fact = match hand.stage {
-            Stage::Accepted | Stage::Sent => Entry::Sent,
-            _ => Entry::InDoubt(hand.attempt),
+        let (fact, next) = match hand.stage {
+            Stage::Accepted | Stage::Sent => (Entry::Sent, Stage::Leaving),
+            _ => (Entry::InDoubt(hand.attempt), Stage::LeavingOwed),
         };
-        hand.stage = Stage::Leaving;
+        hand.stage = next;
         if unprepared && fact != Entry::Sent && !process.given_up {
-            s.broken = Some(Broken::DoubtNotPrepared);
+            self.breaks(s, Broken::DoubtNotPrepared);
         }
         self.add_fact(s, m, fact);
         true
@@ -354,7 +373,7 @@ impl Protocol {
     }
 
     pub(super) fn forget(&self, s: &mut State, p: usize, m: usize) -> bool {
-        s.processes[p].hand[m].stage = Stage::Leaving;
+        s.processes[p].hand[m].stage = Stage::LeavingOwed;
         true
     }
 

@@ -6,6 +6,9 @@ use super::rules::{Rules, Scope};
 use super::state::{Broken, Place, State};
 use super::step::Step;
 
+/// The name of the property that everything can be settled.
+pub const SETTLED: &str = "everything is settled";
+
 /// A protocol (the rules that are on) and the scope in which it is explored.
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {
@@ -13,12 +16,14 @@ pub struct Protocol {
     pub rules: Rules,
     /// The scope.
     pub scope: Scope,
+    /// Looks for the breaking of this promise only.
+    pub only: Option<Broken>,
 }
 
 impl Protocol {
     /// The protocol as it is, in a scope.
     pub const fn new(scope: Scope) -> Self {
-        Self { rules: Rules::ALL, scope }
+        Self { rules: Rules::ALL, scope, only: None }
     }
 
     /// The lane that has a message in its page.
@@ -86,6 +91,13 @@ impl Protocol {
         done
     }
 
+    /// Notes that a promise is broken.
+    pub(super) fn breaks(&self, s: &mut State, promise: Broken) {
+        if self.only.is_none_or(|only| only == promise) {
+            s.broken = Some(promise);
+        }
+    }
+
     /// Whether nothing is owed any more.
     pub fn settled(&self, s: &State) -> bool {
         (0..self.scope.messages).all(|m| s.queue[m].place == Place::Deleted)
@@ -106,7 +118,10 @@ impl Model for Protocol {
 
     fn next_state(&self, last: &State, step: Step) -> Option<State> {
         let mut next = *last;
-        self.apply(&mut next, step).then_some(next)
+        if !self.apply(&mut next, step) {
+            return None;
+        }
+        Some(if self.scope.symmetric { self.representative(&next) } else { next })
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -123,7 +138,7 @@ impl Model for Protocol {
             }),
             Property::<Self>::always("every doubt can be settled", |_, s| s.broken != Some(Broken::DoubtOfDeleted)),
             Property::<Self>::always("every delivery is in one class", |_, s| s.broken != Some(Broken::CountedTwice)),
-            Property::<Self>::sometimes("everything is settled", |protocol, s| protocol.settled(s)),
+            Property::<Self>::sometimes(SETTLED, |protocol, s| protocol.settled(s)),
         ]
     }
 }

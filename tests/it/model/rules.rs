@@ -136,8 +136,21 @@ pub struct Scope {
     pub fifo: bool,
     /// The policy: at-most-once instead of at-least-once.
     pub at_most_once: bool,
+    /// Starting takes several steps (pages, registration) between which anything may happen, instead of one.
+    pub slow_start: bool,
+    /// Any request that was under way when a process died may arrive at any time later; otherwise only its sends and page
+    /// writes may, and the others have either arrived or are lost.
+    pub lingering: bool,
+    /// A lane receives, prepares and marks while sends are under way. Otherwise it works one page off before it gathers the
+    /// next, marks when all answers are there, and hands over what it has marked.
+    pub overlap: bool,
+    /// The sweep of a dead process whose pages cannot change any more is one step.
+    pub brisk_sweeps: bool,
     /// The registration is written before the pages are created, instead of after.
     pub registers_first: bool,
+    /// Treats states that differ only in which slot a process or message has as one. Saves time; a counterexample then
+    /// changes names on its way.
+    pub symmetric: bool,
     /// The source honours an old receipt handle when it changes a visibility.
     pub old_handles_release: bool,
 }
@@ -154,13 +167,18 @@ impl Scope {
             kinds: Faults::ALL,
             fifo: false,
             at_most_once: false,
+            slow_start: true,
+            lingering: true,
+            overlap: true,
+            brisk_sweeps: false,
             registers_first: false,
+            symmetric: true,
             old_handles_release: false,
         }
     }
 
     /// Two messages, two processes, every kind of fault.
     pub const fn two_messages(faults: u8) -> Self {
-        Self { messages: 2, ..Self::one_message(faults) }
+        Self { messages: 2, slow_start: false, lingering: false, brisk_sweeps: true, overlap: false, ..Self::one_message(faults) }
     }
 }

@@ -72,7 +72,7 @@ pub enum Entry {
 }
 
 /// How far a process got with a message it received.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Stage {
     /// Not in hand.
@@ -100,8 +100,10 @@ pub enum Stage {
     Sent,
     /// Marked in doubt in the page.
     InDoubt,
-    /// Settled, or its item written: its place in the page may be freed.
+    /// Accepted, and settled or its item written: its place in the page may be freed.
     Leaving,
+    /// In doubt, and its item written: its place in the page may be freed, the message is owed.
+    LeavingOwed,
     /// Surely not sent: to be taken out of the page.
     Withdrawing,
     /// Out of the page: to be made visible.
@@ -259,7 +261,8 @@ pub struct State {
 }
 
 impl Entry {
-    fn code(self) -> u8 {
+    /// A number for it.
+    pub fn code(self) -> u8 {
         match self {
             Self::Absent => 0,
             Self::Sent => 1,
@@ -277,8 +280,6 @@ fn bits(flags: &[bool]) -> u8 {
 const PACKED_PROCESS: usize = 3 + 6 * MESSAGES;
 /// Bytes of a packed message.
 const PACKED_MESSAGE: usize = 7;
-/// Bytes of a packed state.
-const PACKED: usize = SLOTS * PACKED_PROCESS + MESSAGES * PACKED_MESSAGE + 1;
 
 impl Process {
     /// All fields in few bytes: most of a check's time goes into hashing states.
@@ -312,9 +313,12 @@ impl Process {
 }
 
 impl State {
+    /// Bytes of a packed state.
+    pub const PACKED: usize = SLOTS * PACKED_PROCESS + MESSAGES * PACKED_MESSAGE + 1;
+
     /// All fields in few bytes.
-    pub fn pack(&self) -> [u8; PACKED] {
-        let mut out = [0; PACKED];
+    pub fn pack(&self) -> [u8; Self::PACKED] {
+        let mut out = [0; Self::PACKED];
         let mut at = 0;
         for process in &self.processes {
             out[at..at + PACKED_PROCESS].copy_from_slice(&process.pack());

@@ -150,7 +150,9 @@ impl Protocol {
             }
             if process.registered {
                 match (process.given_up, process.sweep) {
-                    (false, _) => out.push(Step::Fence(p)),
+                    (false, _) => {
+                        out.push(Step::Fence(p));
+                    }
                     (true, Sweep::Idle) => out.push(Step::SweepRead(p)),
                     (true, Sweep::Read) => out.extend([Step::SweepItems(p), Step::SweepDelete(p), Step::SweepRead(p)]),
                     (true, Sweep::Written) => out.extend([Step::SweepDelete(p), Step::SweepRead(p)]),
@@ -248,19 +250,21 @@ impl Protocol {
                 }
             }
             Stage::Accepted | Stage::Sent | Stage::Unknown | Stage::InDoubt => {
-                out.push(Step::HandOver(p, m));
-                if unanswered {
-                    out.push(Step::ItemUnanswered(p, m));
+                let stage = s.processes[p].hand[m].stage;
+                if self.scope.overlap || matches!(stage, Stage::Sent | Stage::InDoubt) {
+                    out.push(Step::HandOver(p, m));
+                    if unanswered {
+                        out.push(Step::ItemUnanswered(p, m));
+                    }
                 }
                 if !self.rules.hand_over {
                     out.push(Step::Forget(p, m));
                 }
-                let stage = s.processes[p].hand[m].stage;
                 if stage == Stage::Sent || (stage == Stage::Accepted && !self.rules.mark_before_delete) {
                     self.delete_steps(p, m, unanswered, out);
                 }
             }
-            Stage::Leaving | Stage::Withdrawing => {}
+            Stage::Leaving | Stage::LeavingOwed | Stage::Withdrawing => {}
             Stage::Releasing => {
                 out.push(Step::Release(p, m));
                 if unanswered && self.scope.old_handles_release {

@@ -1,7 +1,9 @@
 //! Lives of processes: start, heartbeats, giving up, sweeping, ending.
 
 use super::protocol::Protocol;
-use super::state::{BYGONE, Broken, Entry, NOBODY, Place, Process, SLOTS, Stage, State, Sweep, name_of};
+use super::state::{
+    Audit, BYGONE, Broken, Entry, Item, Late, NOBODY, Place, Process, SLOTS, Stage, State, Sweep, name_of,
+};
 use super::step::others;
 
 impl Protocol {
@@ -9,12 +11,15 @@ impl Protocol {
         if s.processes.iter().filter(|process| process.alive).count() >= self.scope.alive {
             return false;
         }
-        s.processes[p] = Process {
-            alive: true,
-            joined: self.scope.registers_first,
-            registered: self.scope.registers_first,
-            ..Process::default()
-        };
+        let at_once = !self.scope.slow_start;
+        let process = &mut s.processes[p];
+        *process = Process { alive: true, ..Process::default() };
+        process.joined = at_once || self.scope.registers_first;
+        process.registered = process.joined;
+        if at_once {
+            process.created = self.scope.lanes as u8;
+            process.pages = [true, self.scope.lanes > 1];
+        }
         true
     }
 
@@ -102,6 +107,11 @@ impl Protocol {
             s.processes[p].armed = false;
             s.processes[p].armed_again = false;
             self.sweep_read(s, p);
+            let page_may_change = s.processes[p].late_page.iter().any(Option::is_some);
+            if self.scope.brisk_sweeps && !page_may_change {
+                self.sweep_items(s, p);
+                self.sweep_delete(s, p);
+            }
         }
         true
     }
@@ -124,9 +134,9 @@ impl Protocol {
             if let Entry::Prepared(attempt) | Entry::InDoubt(attempt) = read {
                 let raised = s.items[m].doubts <= attempt && !s.items[m].sent;
                 if as_read && raised && s.queue[m].place == Place::Deleted {
-                    s.broken = Some(Broken::DoubtOfDeleted);
+                    self.breaks(s, Broken::DoubtOfDeleted);
                 } else if as_read && process.released_early[m] {
-                    s.broken = Some(Broken::CountedTwice);
+                    self.breaks(s, Broken::CountedTwice);
                 }
             }
             self.add_fact(s, m, read);
@@ -140,7 +150,7 @@ impl Protocol {
 
     fn fold(&self, s: &mut State, p: usize) {
         if s.processes[p].folded {
-            s.broken = Some(Broken::CountedTwice);
+            self.breaks(s, Broken::CountedTwice);
         }
         s.processes[p].folded = true;
     }
@@ -207,6 +217,7 @@ impl Protocol {
         let late = &mut s.late[m];
         match hand.stage {
             Stage::Sending => late.sends |= 1 << hand.attempt,
+            _ if !self.scope.lingering => {}
             Stage::Taking => late.take = (hand.attempt, name_of(p), hand.rival),
             Stage::Claiming => late.claim = name_of(p),
             Stage::Unknown | Stage::InDoubt => late.doubts |= 1 << hand.attempt,
@@ -289,25 +300,53 @@ impl Protocol {
             if self.scope.fifo {
                 let first_owed = matches!(
                     process.hand[0].stage,
-                    Stage::Unknown | Stage::InDoubt | Stage::Withdrawing | Stage::Releasing | Stage::Holding
+                    Stage::Unknown
+                        | Stage::InDoubt
+                        | Stage::LeavingOwed
+                        | Stage::Withdrawing
+                        | Stage::Releasing
+                        | Stage::Holding
                 );
                 process.blocked = process.hand[1].stage != Stage::None && (process.blocked || first_owed);
             }
         }
         for m in 0..self.scope.messages {
-            let (item, late) = (&mut s.items[m], &mut s.late[m]);
-            if self.rules.items_accumulate {
-                late.sent &= !item.sent;
-                late.doubts = late.doubts >> item.doubts << item.doubts;
-            }
-            if s.queue[m].place == Place::Deleted {
-                late.delete = false;
-                late.release = false;
-                late.take = (0, NOBODY, NOBODY);
-                if item.resent_by != NOBODY {
-                    item.resent_by = BYGONE;
-                }
-            }
+            self.forget_moot(s, m);
+        }
+    }
+
+    /// Forgets what can have no effect any more, so that states that differ only in it are one.
+    fn forget_moot(&self, s: &mut State, m: usize) {
+        let holder = s.queue[m].holder;
+        if (0..SLOTS).any(|p| name_of(p) == holder && s.processes[p].hand[m].stage == Stage::None) {
+            s.queue[m].holder = NOBODY;
+        }
+        let (item, late) = (&mut s.items[m], &mut s.late[m]);
+        if self.rules.items_accumulate {
+            late.sent &= !item.sent;
+            late.doubts = late.doubts >> item.doubts << item.doubts;
+        }
+        if s.queue[m].place != Place::Deleted {
+            return;
+        }
+        late.delete = false;
+        late.release = false;
+        late.take = (0, NOBODY, NOBODY);
+        if item.resent_by != NOBODY {
+            item.resent_by = BYGONE;
+        }
+        let mentioned = s.processes.iter().any(|process| {
+            process.hand[m].stage != Stage::None
+                || process.page[m] != Entry::Absent
+                || process.read[m] != Entry::Absent
+                || process.late_page[m].is_some()
+        });
+        // Copies may come of a deleted message, and late sends be doubled, so these need the record still.
+        if !mentioned && late.sends == 0 && !self.scope.kinds.copy {
+            *item = Item { sent: true, ..Item::default() };
+            *late = Late::default();
+            s.audit[m] = Audit { accepted: 1, held: false, marked: true };
+            s.queue[m].received = true;
         }
     }
 }
