@@ -86,7 +86,7 @@ fn fence_and_page_conditions_are_two_lines_of_defence() {
 /// The owner named in the taking of a doubt is not what keeps processes apart (the waiting is): it is there for people who
 /// settle doubts by hand meanwhile.
 #[test]
-fn the_waiting_bears_the_taking_of_doubts() {
+fn waiting_keeps_resends_apart() {
     let scope = Scope { kinds: Faults { crash: true, unanswered: true, ..Faults::NONE }, faults: 2, slow_start: false, ..ONE };
     bears(Rules { one_owner: false, ..ALL }, scope, DoubledSilently);
 }

@@ -132,7 +132,8 @@ impl Protocol {
             // A page that has changed since is read again; what was written of its old state does no harm.
             let as_read = process.page[m] == read;
             if let Entry::Prepared(attempt) | Entry::InDoubt(attempt) = read {
-                let raised = s.items[m].doubts <= attempt && !s.items[m].sent;
+                let item = &s.items[m];
+                let raised = item.doubts <= attempt && !item.sent && !item.held;
                 if as_read && raised && s.queue[m].place == Place::Deleted {
                     self.breaks(s, Broken::DoubtOfDeleted);
                 } else if as_read && process.released_early[m] {
