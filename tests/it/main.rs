@@ -7,6 +7,7 @@ mod house;
 mod jobdef;
 #[cfg(feature = "local")]
 mod local;
+mod model;
 mod plan;
 mod window;
 mod world;
