@@ -351,6 +351,7 @@ impl<P: Ports> Ledger<P> {
             ("stop", s(stop)),
             ("shard", n(of.shard)),
             ("host", s(&of.host)),
+            ("at", n(self.now_ms())),
         ]);
         match self
             .update(key, all([Test::No("stop".into())]), set, KEPT)
