@@ -39,18 +39,6 @@ pub struct Connected {
     pub counts: Counts,
 }
 
-/// Access to AWS with the longest of the routes' timeouts.
-pub async fn aws(routes: &[RoutePlan]) -> Aws {
-    let longest = |of: fn(&RoutePlan) -> Duration| routes.iter().map(of).max().unwrap_or_default();
-    Aws::from_env(Timeouts {
-        poll: longest(|r| r.timings.poll),
-        send: longest(|r| r.timings.send_timeout),
-        table: longest(|r| r.timings.table_timeout),
-        ..Timeouts::default()
-    })
-    .await
-}
-
 fn said(queue: &QueueRef) -> &str {
     match queue {
         QueueRef::Url(text) | QueueRef::Name(text) => text,
@@ -221,7 +209,11 @@ async fn connect_inner(
     process: &ProcessPlan,
     route: &RoutePlan,
 ) -> Result<Connected, Failure> {
-    let clients = aws.clients();
+    let clients = aws.clients_with(Timeouts {
+        send: route.timings.send_timeout,
+        table: route.timings.table_timeout,
+        ..Timeouts::default()
+    });
     let source = describe(&clients, "source", &route.from).await?;
     let mut sinks = Vec::new();
     for to in &route.to {

@@ -9,7 +9,7 @@ use tokio::task::LocalSet;
 use super::connect::{Connected, connect};
 use super::progress::Line;
 use super::{Failure, runtime, signals, start_log};
-use crate::aws::Aws;
+use crate::aws::{Aws, Timeouts};
 use crate::cli::RunArgs;
 use crate::exit::ExitCode;
 use crate::plan::{Plan, ProcessPlan};
@@ -21,7 +21,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let plan = args.plan(Utc::now())?;
     start_log(plan.process.log_format, plan.process.log_level);
     let work = async {
-        let aws = super::connect::aws(&plan.routes).await;
+        let aws = Aws::from_env(Timeouts::default()).await;
         drain(&plan, &aws).await
     };
     let report = runtime()?.block_on(LocalSet::new().run_until(work))?;

@@ -1,4 +1,6 @@
 #[cfg(feature = "local")]
+mod binary;
+#[cfg(feature = "local")]
 mod contract;
 mod house;
 mod jobdef;
