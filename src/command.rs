@@ -6,14 +6,24 @@ use crate::cli::{self, Cli, Command};
 use crate::exit::ExitCode;
 use crate::plan::{LogFormat, LogLevel, Refusal};
 
+mod check;
 mod connect;
 #[cfg(feature = "local")]
 mod demo;
+mod doubts;
 mod drain;
+mod explain;
+mod init;
 #[cfg(feature = "local")]
 mod local;
+mod look;
+pub mod notify;
+mod plan;
 mod progress;
 mod signals;
+mod status;
+mod steer;
+mod target;
 
 /// Why a sub-command did not do its work: one line for people, and the exit code.
 #[derive(Debug)]
@@ -73,7 +83,15 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             cli::write_man(args.out.as_deref(), &mut std::io::stdout())?;
             Ok(ExitCode::Drained)
         }
-        _ => Err(Failure::new(ExitCode::Refused, "not built yet")),
+        Command::Init(args) => init::init(&args),
+        Command::Plan(args) => plan::plan(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Pause(args) => steer::pause(&args, true),
+        Command::Resume(args) => steer::pause(&args, false),
+        Command::Rate(args) => steer::rate(&args),
+        Command::Doubts(args) => doubts::doubts(&args),
     }
 }
 

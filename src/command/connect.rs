@@ -45,7 +45,7 @@ fn said(queue: &QueueRef) -> &str {
     }
 }
 
-fn queue_failure(role: &str, queue: &QueueRef, error: &QueueError) -> Failure {
+pub fn queue_failure(role: &str, queue: &QueueRef, error: &QueueError) -> Failure {
     let name = said(queue);
     let (exit, line) = match error.kind {
         Trouble::Missing => (
@@ -123,7 +123,11 @@ pub fn table_failure(table: &str, error: &StoreError) -> Failure {
     Failure::new(exit, line)
 }
 
-async fn describe(clients: &Clients, role: &str, queue: &QueueRef) -> Result<QueueFacts, Failure> {
+pub async fn describe(
+    clients: &Clients,
+    role: &str,
+    queue: &QueueRef,
+) -> Result<QueueFacts, Failure> {
     let facts = clients
         .describe_queue(said(queue))
         .await
@@ -143,7 +147,7 @@ async fn describe(clients: &Clients, role: &str, queue: &QueueRef) -> Result<Que
     })
 }
 
-async fn describe_optional(
+pub async fn describe_optional(
     clients: &Clients,
     role: &str,
     queue: Option<&QueueRef>,
@@ -154,7 +158,7 @@ async fn describe_optional(
     }
 }
 
-async fn check_table(clients: &Clients, table: &str) -> Result<(), Failure> {
+pub async fn check_table(clients: &Clients, table: &str) -> Result<(), Failure> {
     let facts = clients
         .describe_table(table)
         .await
@@ -279,7 +283,7 @@ fn destination(facts: &QueueFacts) -> Destination {
 }
 
 /// The settings of a drain from a route and the facts of its queues.
-fn settings(
+pub fn settings(
     process: &ProcessPlan,
     route: &RoutePlan,
     source: &QueueFacts,
@@ -357,7 +361,7 @@ fn settings(
 const SETTLE_CHECKS: u32 = 3;
 
 /// A rate needs no more lanes than it takes to send it: each lane moves hundreds of messages a second.
-fn lanes(route: &RoutePlan) -> usize {
+pub fn lanes(route: &RoutePlan) -> usize {
     match route.rate {
         Some(rate) => route.lanes.min((rate / 50.0).ceil() as usize).max(1),
         None => route.lanes,
