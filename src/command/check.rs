@@ -8,7 +8,7 @@ use chrono::{TimeDelta, Utc};
 use super::connect::{check_table, table_failure};
 use super::look::{Queues, window_words};
 use super::{Failure, runtime, start_log};
-use crate::aws::{Aws, Clients};
+use crate::aws::{Aws, Clients, Timeouts};
 use crate::cli::RunArgs;
 use crate::exit::ExitCode;
 use crate::message::ReceiptOutcome;
@@ -77,7 +77,7 @@ pub fn check(args: &RunArgs) -> Result<ExitCode, Failure> {
                 lines.warn("settings", &warning.to_string());
             }
             runtime()?.block_on(async {
-                let aws = super::connect::aws(&plan.routes).await;
+                let aws = Aws::from_env(Timeouts::default()).await;
                 for route in &plan.routes {
                     check_route(&aws, route, &mut lines).await;
                 }

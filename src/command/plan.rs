@@ -11,7 +11,7 @@ use super::connect::{Real, check_table, lanes, settings};
 use super::look::{Queues, Start, start, window_words};
 use super::target::ledger_failure;
 use super::{Failure, runtime, start_log};
-use crate::aws::Aws;
+use crate::aws::{Aws, Timeouts};
 use crate::cli::RunArgs;
 use crate::exit::ExitCode;
 use crate::ledger::{Ledger, source_name};
@@ -30,7 +30,7 @@ pub fn plan(args: &RunArgs) -> Result<ExitCode, Failure> {
 }
 
 async fn words(plan: &Plan, now: DateTime<Utc>) -> Result<String, Failure> {
-    let aws = super::connect::aws(&plan.routes).await;
+    let aws = Aws::from_env(Timeouts::default()).await;
     let mut out = String::new();
     for warning in &plan.warnings {
         let _ = writeln!(out, "warning: {warning}");

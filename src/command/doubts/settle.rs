@@ -10,6 +10,7 @@ use super::super::target::ledger_failure;
 use super::super::{Failure, runtime, start_log};
 use super::held::{self, Hold};
 use super::is_doubt;
+use crate::aws::{Aws, Timeouts};
 use crate::cli::DoubtsSettleArgs;
 use crate::drain::Settings;
 use crate::exit::ExitCode;
@@ -62,7 +63,7 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
     };
     start_log(plan.process.log_format, plan.process.log_level);
     let ends = runtime()?.block_on(async {
-        let aws = super::super::connect::aws(&plan.routes).await;
+        let aws = Aws::from_env(Timeouts::default()).await;
         let connected = connect(&aws, &plan.process, route).await?;
         let (Some(store), clock) = (&connected.wiring.store, &connected.wiring.clock) else {
             return Err(

@@ -24,7 +24,12 @@ impl Protocol {
             return;
         }
         match hand.stage {
-            Stage::Asking | Stage::Taking | Stage::Claiming | Stage::Deleting | Stage::Holding | Stage::Releasing => {
+            Stage::Asking
+            | Stage::Taking
+            | Stage::Claiming
+            | Stage::Deleting
+            | Stage::Holding
+            | Stage::Releasing => {
                 self.drop_unprepared(s, p, m);
             }
             Stage::Ready => self.drop_ready(s, p, m),

@@ -112,9 +112,21 @@ pub struct Faults {
 
 impl Faults {
     /// Every fault that the protocol has to bear under both policies.
-    pub const ALL: Self = Self { crash: true, freeze: true, terminate: true, unanswered: true, copy: false };
+    pub const ALL: Self = Self {
+        crash: true,
+        freeze: true,
+        terminate: true,
+        unanswered: true,
+        copy: false,
+    };
     /// None.
-    pub const NONE: Self = Self { crash: false, freeze: false, terminate: false, unanswered: false, copy: false };
+    pub const NONE: Self = Self {
+        crash: false,
+        freeze: false,
+        terminate: false,
+        unanswered: false,
+        copy: false,
+    };
 }
 
 /// What a check explores.
@@ -179,6 +191,13 @@ impl Scope {
 
     /// Two messages, two processes, every kind of fault.
     pub const fn two_messages(faults: u8) -> Self {
-        Self { messages: 2, slow_start: false, lingering: false, brisk_sweeps: true, overlap: false, ..Self::one_message(faults) }
+        Self {
+            messages: 2,
+            slow_start: false,
+            lingering: false,
+            brisk_sweeps: true,
+            overlap: false,
+            ..Self::one_message(faults)
+        }
     }
 }

@@ -295,12 +295,20 @@ impl Process {
             self.registered,
             self.given_up,
         ]);
-        out[1] = bits(&[self.stale, self.folded, self.pages[0], self.pages[1], self.changed[0], self.changed[1]]);
+        out[1] = bits(&[
+            self.stale,
+            self.folded,
+            self.pages[0],
+            self.pages[1],
+            self.changed[0],
+            self.changed[1],
+        ]);
         out[2] = (self.sweep as u8) << 2 | self.created;
         let mut at = 3;
         for m in 0..MESSAGES {
             let hand = &self.hand[m];
-            out[at] = (hand.stage as u8) << 3 | bits(&[hand.expired, self.remembers[m], self.released_early[m]]);
+            out[at] = (hand.stage as u8) << 3
+                | bits(&[hand.expired, self.remembers[m], self.released_early[m]]);
             out[at + 1] = hand.attempt << 4 | hand.rival;
             out[at + 2] = self.seen[m].iter().fold(0, |sum, n| sum << 2 | n);
             out[at + 3] = self.page[m].code();
@@ -325,14 +333,20 @@ impl State {
             at += PACKED_PROCESS;
         }
         for m in 0..MESSAGES {
-            let (queued, item, late, audit) = (&self.queue[m], &self.items[m], &self.late[m], &self.audit[m]);
+            let (queued, item, late, audit) = (
+                &self.queue[m],
+                &self.items[m],
+                &self.late[m],
+                &self.audit[m],
+            );
             out[at] = (queued.place as u8) << 4 | u8::from(queued.received) << 3 | queued.holder;
             out[at + 1] = item.doubts << 5 | item.resent << 2 | bits(&[item.sent, item.held]);
             out[at + 2] = item.resent_by << 4 | item.claim;
             out[at + 3] = late.sends << 4 | late.doubts;
             out[at + 4] = late.claim << 3 | bits(&[late.delete, late.release, late.sent]);
             out[at + 5] = late.take.1 << 3 | late.take.2;
-            out[at + 6] = late.take.0 << 6 | audit.accepted << 2 | bits(&[audit.held, audit.marked]);
+            out[at + 6] =
+                late.take.0 << 6 | audit.accepted << 2 | bits(&[audit.held, audit.marked]);
             at += PACKED_MESSAGE;
         }
         out[at] = self.faults << 4 | self.broken.map_or(0, |broken| broken as u8);

@@ -5,9 +5,17 @@ use super::state::{BYGONE, InHand, MESSAGES, NOBODY, Process, SLOTS, State, name
 
 /// A number for what a process has of a message, without names.
 fn hand_key(process: &Process, m: usize) -> u64 {
-    let InHand { stage, attempt, expired, .. } = process.hand[m];
+    let InHand {
+        stage,
+        attempt,
+        expired,
+        ..
+    } = process.hand[m];
     let table = process.page[m].code() | process.read[m].code() << 4;
-    (stage as u64) << 16 | u64::from(attempt) << 14 | u64::from(expired) << 13 | u64::from(table) << 4
+    (stage as u64) << 16
+        | u64::from(attempt) << 14
+        | u64::from(expired) << 13
+        | u64::from(table) << 4
         | process.late_page[m].map_or(0, |entry| 1 + u64::from(entry.code()))
 }
 
@@ -18,7 +26,10 @@ fn message_key(s: &State, m: usize) -> u64 {
         | (queued.place as u64) << 2
         | u64::from(queued.received) << 1
         | u64::from(item.sent);
-    let table = u64::from(item.doubts) << 12 | u64::from(item.resent) << 8 | u64::from(late.sends) << 4 | u64::from(late.doubts);
+    let table = u64::from(item.doubts) << 12
+        | u64::from(item.resent) << 8
+        | u64::from(late.sends) << 4
+        | u64::from(late.doubts);
     // A sum of mixed keys does not depend on their order.
     let hands = s.processes.iter().map(|process| {
         let key = hand_key(process, m) + 1;
