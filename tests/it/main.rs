@@ -11,3 +11,4 @@ mod model;
 mod plan;
 mod window;
 mod world;
+mod sim;
