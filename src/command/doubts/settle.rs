@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use chrono::Utc;
-
 use super::super::connect::{Connected, Real, connect};
 use super::super::target::ledger_failure;
-use super::super::{Failure, runtime, start_log};
+use super::super::{Failure, now, runtime, start_log};
 use super::held::{self, Hold};
 use super::is_doubt;
+use crate::aws::{Aws, Timeouts};
 use crate::cli::DoubtsSettleArgs;
 use crate::drain::Settings;
 use crate::exit::ExitCode;
@@ -49,7 +48,7 @@ impl End {
 
 /// `sqs-drain doubts settle`.
 pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
-    let plan = args.request(Utc::now())?.plan()?;
+    let plan = args.request(now())?.plan()?;
     let [route] = &plan.routes[..] else {
         return Err(Refusal::new(
             "the routes file has several routes, and doubts are settled for one",
@@ -62,7 +61,7 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
     };
     start_log(plan.process.log_format, plan.process.log_level);
     let ends = runtime()?.block_on(async {
-        let aws = super::super::connect::aws(&plan.routes).await;
+        let aws = Aws::from_env(Timeouts::default()).await;
         let connected = connect(&aws, &plan.process, route).await?;
         let (Some(store), clock) = (&connected.wiring.store, &connected.wiring.clock) else {
             return Err(

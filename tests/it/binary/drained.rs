@@ -151,7 +151,11 @@ async fn the_routes_of_a_file_run_side_by_side_each_with_its_own_result() {
     // One of them by name.
     world.park("mail-wait", [sample(1_000)]);
     world.park("push-wait", [sample(1_000)]);
-    let ended = world.run(&["mail", "--config", path]).ended().await.exits(0);
+    let ended = world
+        .run(&["mail", "--config", path])
+        .ended()
+        .await
+        .exits(0);
     assert_eq!(keys(&ended.result["routes"]), ["mail"]);
     assert_eq!((world.len("mail-wait"), world.len("push-wait")), (0, 1));
 }

@@ -76,9 +76,7 @@ async fn what_was_marked_is_deleted_and_not_sent_again() {
 
     let ended = world.run(&["--run-id", "r"]).ended().await.exits(0);
     let listed = world.listed("r").await;
-    world
-        .audit(&parked, &[SCHEDULE])
-        .doubles_only(&listed);
+    world.audit(&parked, &[SCHEDULE]).doubles_only(&listed);
     // All but the few in doubt were known as sent.
     let known = ended.figure("deduplicated");
     assert!(known > 0, "{}", ended.result);
@@ -100,9 +98,7 @@ async fn killed_three_times_in_a_row_every_message_is_accounted_for() {
     world.endpoints.faults().clear();
     world.run(&["--run-id", "r"]).ended().await.exits(0);
     let listed = world.listed("r").await;
-    world
-        .audit(&parked, &[SCHEDULE])
-        .doubles_only(&listed);
+    world.audit(&parked, &[SCHEDULE]).doubles_only(&listed);
     let totals = world.run_totals("r").await;
     assert!(totals.is_balanced(), "{totals:?}");
     assert_eq!(totals.sent, 3_000, "{totals:?}");
@@ -121,8 +117,7 @@ async fn killed_before_anything_is_written_nothing_is_in_doubt() {
     // The prepare never stands, so nothing may be sent.
     let prepare = Rule::every(Service::DynamoDb)
         .when(|call| {
-            call.action == "UpdateItem"
-                && String::from_utf8_lossy(call.body).contains("page#")
+            call.action == "UpdateItem" && String::from_utf8_lossy(call.body).contains("page#")
         })
         .then(Effect::DropBefore);
     let rule = world.endpoints.add_rule(prepare);

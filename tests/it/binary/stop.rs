@@ -89,7 +89,5 @@ async fn a_second_signal_leaves_at_once() {
     let args = [&["--run-id", "r"], &long[..]].concat();
     world.run(&args).ended().await.exits(0);
     let listed = world.listed("r").await;
-    world
-        .audit(&parked, &[SCHEDULE])
-        .doubles_only(&listed);
+    world.audit(&parked, &[SCHEDULE]).doubles_only(&listed);
 }

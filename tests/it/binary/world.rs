@@ -119,11 +119,7 @@ impl World {
     }
 
     /// Parks messages and answers with everything the queue then holds.
-    pub fn park(
-        &self,
-        queue: &str,
-        messages: impl IntoIterator<Item = NewMessage>,
-    ) -> Vec<Peeked> {
+    pub fn park(&self, queue: &str, messages: impl IntoIterator<Item = NewMessage>) -> Vec<Peeked> {
         self.endpoints.seed(queue, messages).expect("parked");
         self.endpoints.peek(queue)
     }
@@ -241,8 +237,7 @@ impl World {
     /// Holds what arrived in these queues against what was parked.
     pub fn audit(&self, parked: &[Peeked], queues: &[&str]) -> Audit {
         let mut audit = Audit::default();
-        let by_body: HashMap<&str, &Peeked> =
-            parked.iter().map(|m| (m.body.as_str(), m)).collect();
+        let by_body: HashMap<&str, &Peeked> = parked.iter().map(|m| (m.body.as_str(), m)).collect();
         assert_eq!(by_body.len(), parked.len(), "bodies tell messages apart");
         let mut copies: BTreeMap<String, usize> =
             parked.iter().map(|m| (m.id.to_string(), 0)).collect();
