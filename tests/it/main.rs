@@ -6,6 +6,8 @@ mod house;
 mod jobdef;
 #[cfg(feature = "local")]
 mod local;
+#[cfg(feature = "local")]
+mod ops;
 mod plan;
 mod window;
 mod world;
