@@ -2,7 +2,7 @@
 //! lied to. Where a hook needs it, the same drain with the same AWS adapters inside the test (`inside`).
 
 mod drained;
-mod harness;
+pub mod harness;
 mod kill;
 mod stop;
-mod world;
+pub mod world;
