@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long an event is waited for before a test gives up. Generous: it bounds failures, not successes.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Timings as short as the worker accepts, so that tests need not wait. The server's clock passes the visibility timeouts.
 pub const TIMINGS: [&str; 18] = [
@@ -18,7 +18,7 @@ pub const TIMINGS: [&str; 18] = [
     "--send-timeout",
     "3s",
     "--table-timeout",
-    "1500ms",
+    "1200ms",
     "--margin",
     "1s",
     "--heartbeat",

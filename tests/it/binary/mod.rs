@@ -3,6 +3,11 @@
 
 mod drained;
 mod harness;
+mod copy;
+mod entries;
+mod outage;
+mod rate;
+mod window;
 mod kill;
 mod stop;
 mod world;
