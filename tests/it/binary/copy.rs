@@ -118,7 +118,7 @@ async fn two_that_once_shared_a_deduplication_id_are_both_delivered() {
     with_fifo_queues(&world);
     let shared = |body: &str| NewMessage {
         group_id: Some("g".to_owned()),
-        deduplication_id: Some("the same".to_owned()),
+        deduplication_id: Some("the-same".to_owned()),
         ..NewMessage::new(body)
     };
     world.park("wait.fifo", [shared("first")]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqs_drain::local::sqs::queue::State;
 use sqs_drain::local::{Effect, EntryFault, Rule};
 
-use super::harness::{Ended, Worker, eventually};
+use super::harness::{Ended, Worker, eventually, pause};
 use super::world::{SCHEDULE, WAIT, World, sample, samples};
 
 fn nothing() -> BTreeSet<String> {
@@ -31,9 +31,9 @@ async fn pass_the_visibility_of_doubts(world: &World, run: &str, n: usize) {
         {
             break;
         }
-        tokio::task::yield_now().await;
+        pause().await;
     }
-    world.advance(Duration::from_secs(16));
+    world.advance(Duration::from_secs(26));
 }
 
 async fn in_doubt_and_settled(world: &World, worker: Worker, n: usize) -> Ended {
@@ -248,10 +248,10 @@ async fn a_handle_that_went_stale_leads_to_a_second_delivery_that_is_only_delete
         .map(|m| sqs_drain::message::Id::of(&m.id.to_string()))
         .collect();
     while ledger.records(&ids).await.expect("the table").iter().any(|r| *r == Default::default()) {
-        tokio::task::yield_now().await;
+        pause().await;
     }
     eventually("the deliveries run out", || {
-        world.advance(Duration::from_secs(16));
+        world.advance(Duration::from_secs(26));
         world.len(WAIT) == 0
     })
     .await;
