@@ -3,6 +3,13 @@
 
 mod drained;
 pub mod harness;
+mod copy;
+mod entries;
+mod outage;
+mod rate;
+mod refusals;
+mod window;
+mod inside;
 mod kill;
 mod stop;
 pub mod world;
