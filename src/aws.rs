@@ -40,8 +40,6 @@ use self::wire::{Counters, Pool, Wire};
 /// How long the calls may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// The longest wait any receive is asked for. A receive as a whole is given up [`RECEIVE_SLACK`] later.
-    pub poll: Duration,
     /// One send, which is never repeated by the SDK.
     pub send: Duration,
     /// One delete, visibility change or queue look-up, the SDK's retries included.
@@ -51,13 +49,13 @@ pub struct Timeouts {
 }
 
 /// How much longer than its wait a receive may take, retries of attempts that failed early included. An answer that
-/// is later still is worse than none: its messages' visibility has begun.
+/// is later still is worse than none: its messages' visibility has begun. (So no read timeout is set anywhere: it would
+/// have to outlast the longest poll, and be too long for everything else.)
 pub const RECEIVE_SLACK: Duration = Duration::from_secs(5);
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            poll: Duration::from_secs(20),
             send: Duration::from_secs(5),
             control: Duration::from_secs(6),
             table: Duration::from_secs(3),
@@ -154,6 +152,11 @@ impl Aws {
     /// Clients with request counts of their own, starting at zero. They share connections, credentials and clock with
     /// all other clients of this access.
     pub fn clients(&self) -> Clients {
+        self.clients_with(self.timeouts)
+    }
+
+    /// As [`Aws::clients`], with timeouts of their own.
+    pub fn clients_with(&self, timeouts: Timeouts) -> Clients {
         let counters = Arc::new(Counters::default());
         let http = SharedHttpClient::new(Wire::new(
             Arc::clone(&self.pool),
@@ -172,14 +175,12 @@ impl Aws {
             aws_sdk_sqs::Client::from_conf(config.build())
         };
         let Timeouts {
-            poll,
             send,
             control,
             table,
-        } = self.timeouts;
-        let receive = poll + RECEIVE_SLACK;
+        } = timeouts;
         Clients {
-            receive: sqs("sqs-receive", quick(3), limit(receive, receive)),
+            receive: sqs("sqs-receive", quick(3), unlimited()),
             send: sqs("sqs-send", RetryConfig::disabled(), limit(send, send)),
             control: sqs("sqs-control", quick(3), limit(control / 2, control)),
             dynamodb: {
@@ -206,6 +207,13 @@ fn quick(attempts: u32) -> RetryConfig {
         .with_max_attempts(attempts)
         .with_initial_backoff(Duration::from_millis(100))
         .with_max_backoff(Duration::from_secs(2))
+}
+
+/// No limits but to connecting: a receive's depends on its wait, which each call brings.
+fn unlimited() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(wire::CONNECT_TIMEOUT)
+        .build()
 }
 
 fn limit(attempt: Duration, operation: Duration) -> TimeoutConfig {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqs_drain::aws::{Aws, RequestCounts, Timeouts};
+use sqs_drain::aws::{Aws, RECEIVE_SLACK, RequestCounts, Timeouts};
 use sqs_drain::local::{self, Effect, Endpoints, EntryFault, ManualClock, Options, Rule, Service};
 use sqs_drain::message::{BATCH_BYTES, ReceiptOutcome, SPLIT, SendOutcome};
 use sqs_drain::port::{
@@ -384,6 +384,33 @@ fn receives_say_what_the_trouble_is() {
                 .error(503, "ServiceUnavailable"),
         );
         assert_eq!(queue.receive(1, Duration::ZERO, LONG).await, Ok(vec![]));
+    });
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the paused clock is looked at")]
+fn a_receive_without_an_answer_is_given_up_after_its_wait() {
+    run(async {
+        let room = room(TIMEOUTS).await;
+        let queue = room.aws.clients().queue(&room.url);
+        assert_eq!(poll(&queue, LONG).await, vec![]);
+        let late = Effect::DelayAfter(Duration::from_secs(3_600));
+        room.endpoints
+            .add_rule(Rule::sqs("ReceiveMessage").then(late));
+        // With the connection made, nothing is left to wait for but the limit: the paused clock runs up to it.
+        tokio::time::pause();
+        for wait in [0, 7] {
+            let wait = Duration::from_secs(wait);
+            let began = tokio::time::Instant::now();
+            let error = queue.receive(1, wait, LONG).await.expect_err("late");
+            assert_eq!(
+                (error.kind, error.code.as_str()),
+                (Trouble::Unreachable, "timeout")
+            );
+            let took = began.elapsed();
+            assert!(took >= wait + RECEIVE_SLACK, "{took:?}");
+            assert!(took < wait + RECEIVE_SLACK * 2, "{took:?}");
+        }
     });
 }
 

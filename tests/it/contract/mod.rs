@@ -14,15 +14,13 @@ use sqs_drain::port::{Sink, Source, Store};
 mod fifo;
 mod http;
 mod peers;
+mod simulated;
 mod sink;
 mod source;
 mod store;
 
-#[cfg(feature = "local")]
 mod canned;
-#[cfg(feature = "local")]
 mod embedded;
-#[cfg(feature = "local")]
 mod faults;
 
 /// What a clause may make use of.

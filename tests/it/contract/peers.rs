@@ -8,6 +8,7 @@ use super::http::{Http, Time, run};
 use super::{Difference, suite};
 
 /// The server's URL, from the environment variable `.ci/peers` sets.
+#[expect(clippy::disallowed_methods, reason = "the script's way to say it")]
 fn url(variable: &str) -> String {
     match env::var(variable) {
         Ok(url) => url,

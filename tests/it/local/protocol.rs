@@ -385,7 +385,10 @@ async fn dead_letter_queues_over_http() {
         .queue_url(&dead)
         .send()
         .await;
-    assert_eq!(sources.expect("an answer").queue_urls, [url.clone()]);
+    assert_eq!(
+        sources.expect("an answer").queue_urls,
+        std::slice::from_ref(&url)
+    );
     let set = local.sqs.set_queue_attributes().queue_url(&url);
     set.attributes(QueueAttributeName::RedrivePolicy, "")
         .send()
