@@ -486,7 +486,7 @@ impl Store for SimStore {
             .call(
                 &self.at.process,
                 self.call(Op::Get, |a| {
-                    show_stored(a, |items| {
+                    show_stored(a, |items: &Vec<Option<Item>>| {
                         items.iter().map(short_option).collect::<Vec<_>>().join(" ")
                     })
                 }),
@@ -508,7 +508,7 @@ impl Store for SimStore {
             .call(
                 &self.at.process,
                 self.call(Op::Query, |a| {
-                    show_stored(a, |items| {
+                    show_stored(a, |items: &Vec<(String, Item)>| {
                         items
                             .iter()
                             .map(|(sk, item)| format!("{} {}", short_name(sk), short_item(item)))
