@@ -1,7 +1,9 @@
 //! What a process does with the messages it has in hand.
 
 use super::protocol::Protocol;
-use super::state::{BYGONE, Broken, Entry, InHand, NOBODY, Place, Process, SLOTS, Stage, State, Sweep, name_of};
+use super::state::{
+    BYGONE, Broken, Entry, InHand, NOBODY, Place, Process, SLOTS, Stage, State, Sweep, name_of,
+};
 use super::step::others;
 
 /// Attempt numbers the model has room for.
@@ -46,13 +48,19 @@ impl Protocol {
         let lane = self.lane_of(m);
         !self.scope.overlap
             && process.hand[m].stage == Stage::None
-            && self.messages_of(lane).any(|n| process.page[n] != Entry::Absent || process.hand[n].stage > Stage::Ready)
+            && self
+                .messages_of(lane)
+                .any(|n| process.page[n] != Entry::Absent || process.hand[n].stage > Stage::Ready)
     }
 
     fn deliver(&self, s: &mut State, p: usize, m: usize) {
         let queued = &mut s.queue[m];
         let first = !queued.received;
-        *queued = super::state::Queued { place: Place::InFlight, received: true, holder: name_of(p) };
+        *queued = super::state::Queued {
+            place: Place::InFlight,
+            received: true,
+            holder: name_of(p),
+        };
         let hand = &mut s.processes[p].hand[m];
         if hand.stage != Stage::None {
             // In hand already: the newest handle, the first deadline.
@@ -60,7 +68,11 @@ impl Protocol {
         } else if self.rules.received_at_start {
             self.resolve(s, p, m, first);
         } else {
-            *hand = InHand { stage: Stage::Arriving, attempt: u8::from(!first), ..InHand::default() };
+            *hand = InHand {
+                stage: Stage::Arriving,
+                attempt: u8::from(!first),
+                ..InHand::default()
+            };
         }
     }
 
@@ -87,33 +99,52 @@ impl Protocol {
     }
 
     fn resolve(&self, s: &mut State, p: usize, m: usize, first: bool) {
-        let fresh = if self.scope.at_most_once { Stage::Claiming } else { Stage::Ready };
+        let fresh = if self.scope.at_most_once {
+            Stage::Claiming
+        } else {
+            Stage::Ready
+        };
         let stage = if self.rules.sent_remembered && s.processes[p].remembers[m] {
             Stage::Deleting
         } else if first || !self.rules.ask {
             fresh
         } else {
             for q in 0..SLOTS {
-                s.processes[p].seen[m][q] = if q != p && s.processes[q].registered { 0 } else { 2 };
+                s.processes[p].seen[m][q] = if q != p && s.processes[q].registered {
+                    0
+                } else {
+                    2
+                };
             }
             Stage::Asking
         };
-        s.processes[p].hand[m] = InHand { stage, ..InHand::default() };
+        s.processes[p].hand[m] = InHand {
+            stage,
+            ..InHand::default()
+        };
     }
 
     pub(super) fn asked(&self, s: &mut State, p: usize, m: usize) -> bool {
         let needed = if self.rules.two_beats { 2 } else { 1 };
-        let waiting = others(p).any(|q| s.processes[q].registered && s.processes[p].seen[m][q] < needed);
+        let waiting =
+            others(p).any(|q| s.processes[q].registered && s.processes[p].seen[m][q] < needed);
         if waiting && self.rules.wait_for_others {
             return false;
         }
         s.processes[p].seen[m] = [0; SLOTS];
         let item = s.items[m];
-        let mut next = InHand { expired: s.processes[p].hand[m].expired, ..InHand::default() };
+        let mut next = InHand {
+            expired: s.processes[p].hand[m].expired,
+            ..InHand::default()
+        };
         next.stage = if item.sent || item.held {
             Stage::Deleting
         } else if self.scope.at_most_once {
-            if item.claim != NOBODY || item.doubts > 0 { Stage::Holding } else { Stage::Claiming }
+            if item.claim != NOBODY || item.doubts > 0 {
+                Stage::Holding
+            } else {
+                Stage::Claiming
+            }
         } else if item.doubts == 0 {
             Stage::Ready
         } else if item.doubts >= ATTEMPTS {
@@ -122,8 +153,16 @@ impl Protocol {
             return true;
         } else {
             next.attempt = item.doubts;
-            next.rival = if item.resent == item.doubts { item.resent_by } else { NOBODY };
-            if self.rules.resend_taken_first { Stage::Taking } else { Stage::Ready }
+            next.rival = if item.resent == item.doubts {
+                item.resent_by
+            } else {
+                NOBODY
+            };
+            if self.rules.resend_taken_first {
+                Stage::Taking
+            } else {
+                Stage::Ready
+            }
         };
         s.processes[p].hand[m] = next;
         // A copy may be sent and marked after the claim was looked at: then the hold queue gets it too, as it is told.
@@ -136,7 +175,11 @@ impl Protocol {
 
     /// Asks again when a conditional write was refused; the others need not be waited for again.
     fn ask_again(&self, s: &mut State, p: usize, m: usize) {
-        s.processes[p].hand[m] = InHand { stage: Stage::Asking, expired: s.processes[p].hand[m].expired, ..InHand::default() };
+        s.processes[p].hand[m] = InHand {
+            stage: Stage::Asking,
+            expired: s.processes[p].hand[m].expired,
+            ..InHand::default()
+        };
         s.processes[p].seen[m] = [2; SLOTS];
     }
 
@@ -153,7 +196,14 @@ impl Protocol {
     }
 
     /// The conditional write that takes a doubt for a resend.
-    pub(super) fn take_doubt(&self, s: &mut State, m: usize, attempt: u8, by: u8, from: u8) -> bool {
+    pub(super) fn take_doubt(
+        &self,
+        s: &mut State,
+        m: usize,
+        attempt: u8,
+        by: u8,
+        from: u8,
+    ) -> bool {
         let item = &mut s.items[m];
         let free = match from {
             NOBODY => item.resent < attempt,
@@ -193,7 +243,9 @@ impl Protocol {
     /// What a page has to say about a message in hand.
     pub(super) fn entry_for(&self, hand: &InHand) -> Entry {
         match hand.stage {
-            Stage::Ready | Stage::Prepared | Stage::Sending if self.rules.prepare => Entry::Prepared(hand.attempt),
+            Stage::Ready | Stage::Prepared | Stage::Sending if self.rules.prepare => {
+                Entry::Prepared(hand.attempt)
+            }
             Stage::Accepted | Stage::Sent => Entry::Sent,
             Stage::Unknown | Stage::InDoubt => Entry::InDoubt(hand.attempt),
             _ => Entry::Absent,
@@ -202,20 +254,27 @@ impl Protocol {
 
     /// Whether a lane has something to write into its page.
     pub(super) fn page_write_due(&self, process: &Process, lane: usize) -> bool {
-        let sending = self.messages_of(lane).any(|m| process.hand[m].stage == Stage::Sending);
+        let sending = self
+            .messages_of(lane)
+            .any(|m| process.hand[m].stage == Stage::Sending);
         if sending && !self.scope.overlap {
             return false;
         }
         self.messages_of(lane).any(|m| match process.hand[m].stage {
             Stage::Ready => self.rules.prepare,
-            Stage::Accepted | Stage::Unknown | Stage::Leaving | Stage::LeavingOwed | Stage::Withdrawing => true,
+            Stage::Accepted
+            | Stage::Unknown
+            | Stage::Leaving
+            | Stage::LeavingOwed
+            | Stage::Withdrawing => true,
             _ => false,
         })
     }
 
     pub(super) fn write_page(&self, s: &mut State, p: usize, lane: usize) -> bool {
-        if !s.processes[p].pages[lane] {
-            if self.rules.page_must_exist {
+        let sealed = self.sealed(&s.processes[p]);
+        if sealed || !s.processes[p].pages[lane] {
+            if sealed || self.rules.page_must_exist {
                 self.vanish(s, p);
                 return true;
             }
@@ -240,6 +299,11 @@ impl Protocol {
             }
         }
         true
+    }
+
+    /// Whether a sweep has sealed the pages of a process (a variant of the protocol).
+    pub(super) fn sealed(&self, process: &Process) -> bool {
+        self.scope.seals && process.sweep != Sweep::Idle
     }
 
     /// The table's page of a process now says this about an id.
@@ -360,14 +424,20 @@ impl Protocol {
     /// Adds to an id's item what is known when it leaves a page.
     pub(super) fn add_fact(&self, s: &mut State, m: usize, fact: Entry) {
         let old = s.items[m];
-        let mut item = if self.rules.items_accumulate { old } else { super::state::Item::default() };
+        let mut item = if self.rules.items_accumulate {
+            old
+        } else {
+            super::state::Item::default()
+        };
         match fact {
             Entry::Absent => return,
             Entry::Sent => {
                 item.sent = true;
                 s.audit[m].marked = true;
             }
-            Entry::Prepared(attempt) | Entry::InDoubt(attempt) => item.doubts = item.doubts.max(attempt + 1),
+            Entry::Prepared(attempt) | Entry::InDoubt(attempt) => {
+                item.doubts = item.doubts.max(attempt + 1)
+            }
         }
         s.items[m] = item;
     }

@@ -1,15 +1,23 @@
 //! Every rule is needed: without it a promise is broken, and the check finds how. `cargo test model::mutants -- --nocapture`
 //! prints the ways.
 
-use super::check::{bears, caught};
+use super::check::{bears, caught, explore};
+use super::protocol::Protocol;
 use super::rules::{Faults, Rules, Scope};
 use super::state::Broken::{
-    self, CountedTwice, DoubledAtMostOnce, DoubledSilently, DoubtOfDeleted, Lost, OutOfOrder, SentAlthoughMarked,
+    self, CountedTwice, DoubledAtMostOnce, DoubledSilently, DoubtOfDeleted, Lost, OutOfOrder,
+    SentAlthoughMarked,
 };
 
 const ALL: Rules = Rules::ALL;
-const ONE: Scope = Scope { lingering: false, ..Scope::one_message(1) };
-const REGISTERS_FIRST: Scope = Scope { registers_first: true, ..ONE };
+const ONE: Scope = Scope {
+    lingering: false,
+    ..Scope::one_message(1)
+};
+const REGISTERS_FIRST: Scope = Scope {
+    registers_first: true,
+    ..ONE
+};
 
 macro_rules! mutant {
     ($($(#[$doc:meta])* $name:ident: without $($rule:ident),+ in $scope:expr => $promise:expr;)+) => {$(
@@ -72,14 +80,62 @@ mutant! {
 /// before the registration: the fence with fresh heartbeats, and the conditions on pages. Each bears alone.
 #[test]
 fn fence_and_page_conditions_are_two_lines_of_defence() {
-    bears(Rules { fence: false, ..ALL }, ONE, DoubledSilently);
-    bears(Rules { fresh_beat_to_send: false, ..ALL }, ONE, DoubledSilently);
-    bears(Rules { fence: false, fresh_beat_to_send: false, ..ALL }, ONE, DoubledSilently);
-    bears(Rules { page_must_exist: false, page_deleted_as_read: false, ..ALL }, ONE, DoubledSilently);
+    bears(
+        Rules {
+            fence: false,
+            ..ALL
+        },
+        ONE,
+        DoubledSilently,
+    );
+    bears(
+        Rules {
+            fresh_beat_to_send: false,
+            ..ALL
+        },
+        ONE,
+        DoubledSilently,
+    );
+    bears(
+        Rules {
+            fence: false,
+            fresh_beat_to_send: false,
+            ..ALL
+        },
+        ONE,
+        DoubledSilently,
+    );
+    bears(
+        Rules {
+            page_must_exist: false,
+            page_deleted_as_read: false,
+            ..ALL
+        },
+        ONE,
+        DoubledSilently,
+    );
     for (fence, fresh_beat_to_send) in [(false, true), (true, false)] {
-        let one_line = Rules { fence, fresh_beat_to_send, ..ALL };
-        caught(Rules { page_must_exist: false, ..one_line }, ONE, DoubledSilently);
-        caught(Rules { page_deleted_as_read: false, ..one_line }, ONE, DoubledSilently);
+        let one_line = Rules {
+            fence,
+            fresh_beat_to_send,
+            ..ALL
+        };
+        caught(
+            Rules {
+                page_must_exist: false,
+                ..one_line
+            },
+            ONE,
+            DoubledSilently,
+        );
+        caught(
+            Rules {
+                page_deleted_as_read: false,
+                ..one_line
+            },
+            ONE,
+            DoubledSilently,
+        );
     }
 }
 
@@ -87,16 +143,61 @@ fn fence_and_page_conditions_are_two_lines_of_defence() {
 /// settle doubts by hand meanwhile.
 #[test]
 fn waiting_keeps_resends_apart() {
-    let scope = Scope { kinds: Faults { crash: true, unanswered: true, ..Faults::NONE }, faults: 2, slow_start: false, ..ONE };
-    bears(Rules { one_owner: false, ..ALL }, scope, DoubledSilently);
+    let scope = Scope {
+        kinds: Faults {
+            crash: true,
+            unanswered: true,
+            ..Faults::NONE
+        },
+        faults: 2,
+        slow_start: false,
+        ..ONE
+    };
+    bears(
+        Rules {
+            one_owner: false,
+            ..ALL
+        },
+        scope,
+        DoubledSilently,
+    );
+}
+
+/// A known limit: a process that is given up while it lives may settle a message after the sweep has read its page and before
+/// the sweep writes what it read. The id is then listed in doubt although it was delivered and deleted, and stays so.
+#[test]
+fn a_sweep_of_the_living_may_leave_a_doubt_that_is_none() {
+    let found = explore(Protocol {
+        only: Some(DoubtOfDeleted),
+        ..Protocol::new(Scope {
+            strict_doubts: true,
+            ..ONE
+        })
+    });
+    assert!(
+        found.broken.is_some(),
+        "the limit is gone: say so in docs/model.md"
+    );
 }
 
 /// An assumption about SQS that the protocol rests on: a visibility change with a receipt handle that is not the newest has
 /// no effect. If it had, a release that arrives very late would break the first holder's hiding of the message.
 #[test]
 fn a_late_release_with_an_old_handle_would_double() {
-    let kinds = Faults { terminate: true, unanswered: true, ..Faults::NONE };
-    let scope = Scope { old_handles_release: true, faults: 2, kinds, ..ONE };
-    let found = super::check::explore(super::protocol::Protocol { only: Some(DoubledSilently), ..super::protocol::Protocol::new(scope) });
+    let kinds = Faults {
+        terminate: true,
+        unanswered: true,
+        ..Faults::NONE
+    };
+    let scope = Scope {
+        old_handles_release: true,
+        faults: 2,
+        kinds,
+        ..ONE
+    };
+    let found = explore(Protocol {
+        only: Some(DoubledSilently),
+        ..Protocol::new(scope)
+    });
     assert!(found.broken.is_some());
 }

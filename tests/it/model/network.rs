@@ -24,7 +24,12 @@ impl Protocol {
             return;
         }
         match hand.stage {
-            Stage::Asking | Stage::Taking | Stage::Claiming | Stage::Deleting | Stage::Holding | Stage::Releasing => {
+            Stage::Asking
+            | Stage::Taking
+            | Stage::Claiming
+            | Stage::Deleting
+            | Stage::Holding
+            | Stage::Releasing => {
                 self.drop_unprepared(s, p, m);
             }
             Stage::Ready => self.drop_ready(s, p, m),
@@ -63,7 +68,7 @@ impl Protocol {
     }
 
     pub(super) fn late_page(&self, s: &mut State, p: usize, lane: usize) -> bool {
-        let exists = s.processes[p].pages[lane];
+        let exists = s.processes[p].pages[lane] && !self.sealed(&s.processes[p]);
         for m in self.messages_of(lane) {
             if let Some(entry) = s.processes[p].late_page[m].take()
                 && (exists || !self.rules.page_must_exist)

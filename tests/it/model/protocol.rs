@@ -23,7 +23,11 @@ pub struct Protocol {
 impl Protocol {
     /// The protocol as it is, in a scope.
     pub const fn new(scope: Scope) -> Self {
-        Self { rules: Rules::ALL, scope, only: None }
+        Self {
+            rules: Rules::ALL,
+            scope,
+            only: None,
+        }
     }
 
     /// The lane that has a message in its page.
@@ -109,7 +113,10 @@ impl Model for Protocol {
     type Action = Step;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State { faults: self.scope.faults, ..State::default() }]
+        vec![State {
+            faults: self.scope.faults,
+            ..State::default()
+        }]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Step>) {
@@ -121,23 +128,37 @@ impl Model for Protocol {
         if !self.apply(&mut next, step) {
             return None;
         }
-        Some(if self.scope.symmetric { self.representative(&next) } else { next })
+        Some(if self.scope.symmetric {
+            self.representative(&next)
+        } else {
+            next
+        })
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::<Self>::always("nothing is lost", |_, s| s.broken != Some(Broken::Lost)),
-            Property::<Self>::always("nothing is doubled silently", |_, s| s.broken != Some(Broken::DoubledSilently)),
-            Property::<Self>::always("at most once is at most once", |_, s| s.broken != Some(Broken::DoubledAtMostOnce)),
+            Property::<Self>::always("nothing is doubled silently", |_, s| {
+                s.broken != Some(Broken::DoubledSilently)
+            }),
+            Property::<Self>::always("at most once is at most once", |_, s| {
+                s.broken != Some(Broken::DoubledAtMostOnce)
+            }),
             Property::<Self>::always("what is marked sent is only deleted", |_, s| {
                 s.broken != Some(Broken::SentAlthoughMarked)
             }),
-            Property::<Self>::always("a group keeps its order", |_, s| s.broken != Some(Broken::OutOfOrder)),
+            Property::<Self>::always("a group keeps its order", |_, s| {
+                s.broken != Some(Broken::OutOfOrder)
+            }),
             Property::<Self>::always("only prepared messages are in doubt", |_, s| {
                 s.broken != Some(Broken::DoubtNotPrepared)
             }),
-            Property::<Self>::always("every doubt can be settled", |_, s| s.broken != Some(Broken::DoubtOfDeleted)),
-            Property::<Self>::always("every delivery is in one class", |_, s| s.broken != Some(Broken::CountedTwice)),
+            Property::<Self>::always("every doubt can be settled", |_, s| {
+                s.broken != Some(Broken::DoubtOfDeleted)
+            }),
+            Property::<Self>::always("every delivery is in one class", |_, s| {
+                s.broken != Some(Broken::CountedTwice)
+            }),
             Property::<Self>::sometimes(SETTLED, |protocol, s| protocol.settled(s)),
         ]
     }

@@ -112,9 +112,21 @@ pub struct Faults {
 
 impl Faults {
     /// Every fault that the protocol has to bear under both policies.
-    pub const ALL: Self = Self { crash: true, freeze: true, terminate: true, unanswered: true, copy: false };
+    pub const ALL: Self = Self {
+        crash: true,
+        freeze: true,
+        terminate: true,
+        unanswered: true,
+        copy: false,
+    };
     /// None.
-    pub const NONE: Self = Self { crash: false, freeze: false, terminate: false, unanswered: false, copy: false };
+    pub const NONE: Self = Self {
+        crash: false,
+        freeze: false,
+        terminate: false,
+        unanswered: false,
+        copy: false,
+    };
 }
 
 /// What a check explores.
@@ -151,6 +163,10 @@ pub struct Scope {
     /// Treats states that differ only in which slot a process or message has as one. Saves time; a counterexample then
     /// changes names on its way.
     pub symmetric: bool,
+    /// A variant: a sweep seals a page as it reads it, so that its owner can write it no more.
+    pub seals: bool,
+    /// Also counts a doubt against the promises that a sweep wrote from a page which had changed since it was read.
+    pub strict_doubts: bool,
     /// The source honours an old receipt handle when it changes a visibility.
     pub old_handles_release: bool,
 }
@@ -173,12 +189,21 @@ impl Scope {
             brisk_sweeps: false,
             registers_first: false,
             symmetric: true,
+            seals: false,
+            strict_doubts: false,
             old_handles_release: false,
         }
     }
 
     /// Two messages, two processes, every kind of fault.
     pub const fn two_messages(faults: u8) -> Self {
-        Self { messages: 2, slow_start: false, lingering: false, brisk_sweeps: true, overlap: false, ..Self::one_message(faults) }
+        Self {
+            messages: 2,
+            slow_start: false,
+            lingering: false,
+            brisk_sweeps: true,
+            overlap: false,
+            ..Self::one_message(faults)
+        }
     }
 }

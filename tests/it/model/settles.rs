@@ -73,14 +73,22 @@ fn find(protocol: Protocol, number: &HashMap<Packed, u32>, wanted: u32) -> Optio
         if number.get(&state.pack()) == Some(&wanted) {
             return Some(state);
         }
-        todo.extend(protocol.next_states(&state).into_iter().filter(|next| seen.insert(next.pack())));
+        todo.extend(
+            protocol
+                .next_states(&state)
+                .into_iter()
+                .filter(|next| seen.insert(next.pack())),
+        );
     }
     None
 }
 
 /// Without overlap a process that knows its heartbeat to be stale receives nothing. (If it did, it could take the same
 /// doubt again and again while it is being swept, until the attempt numbers run out, without ever sending.)
-const ONE: Scope = Scope { overlap: false, ..Scope::one_message(1) };
+const ONE: Scope = Scope {
+    overlap: false,
+    ..Scope::one_message(1)
+};
 
 fn settles(scope: Scope) {
     let (states, lost) = stuck(Protocol::new(scope), |_| true);
@@ -95,20 +103,48 @@ fn at_least_once_always_settles() {
 }
 
 #[test]
+fn a_sweep_that_seals_always_settles() {
+    settles(Scope {
+        seals: true,
+        ..Scope::one_message(1)
+    });
+}
+
+#[test]
 fn at_most_once_always_settles() {
-    settles(Scope { at_most_once: true, ..ONE });
+    settles(Scope {
+        at_most_once: true,
+        ..ONE
+    });
 }
 
 #[test]
 fn two_messages_always_settle() {
-    settles(Scope { kinds: Faults::NONE, ..Scope::two_messages(0) });
-    settles(Scope { kinds: Faults { unanswered: true, ..Faults::NONE }, slots: 2, fifo: true, ..Scope::two_messages(1) });
+    settles(Scope {
+        kinds: Faults::NONE,
+        ..Scope::two_messages(0)
+    });
+    settles(Scope {
+        kinds: Faults {
+            unanswered: true,
+            ..Faults::NONE
+        },
+        slots: 2,
+        fifo: true,
+        ..Scope::two_messages(1)
+    });
 }
 
 /// The check can fail: who waits for two heartbeats of a process that is dead and that nobody may give up waits for ever.
 #[test]
 fn a_protocol_that_gets_stuck_is_found() {
-    let scope = Scope { kinds: Faults { crash: true, ..Faults::NONE }, ..ONE };
+    let scope = Scope {
+        kinds: Faults {
+            crash: true,
+            ..Faults::NONE
+        },
+        ..ONE
+    };
     assert_eq!(stuck(Protocol::new(scope), |_| true).1, None);
     let (_, lost) = stuck(Protocol::new(scope), |step| !matches!(step, Step::Fence(_)));
     assert!(lost.is_some());

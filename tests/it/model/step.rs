@@ -154,8 +154,14 @@ impl Protocol {
                         out.push(Step::Fence(p));
                     }
                     (true, Sweep::Idle) => out.push(Step::SweepRead(p)),
-                    (true, Sweep::Read) => out.extend([Step::SweepItems(p), Step::SweepDelete(p), Step::SweepRead(p)]),
-                    (true, Sweep::Written) => out.extend([Step::SweepDelete(p), Step::SweepRead(p)]),
+                    (true, Sweep::Read) => out.extend([
+                        Step::SweepItems(p),
+                        Step::SweepDelete(p),
+                        Step::SweepRead(p),
+                    ]),
+                    (true, Sweep::Written) => {
+                        out.extend([Step::SweepDelete(p), Step::SweepRead(p)])
+                    }
                 }
             }
             for lane in 0..self.scope.lanes {
@@ -224,7 +230,11 @@ impl Protocol {
             Stage::Arriving => out.push(Step::ReadAnswer(p, m)),
             Stage::Asking => out.push(Step::Asked(p, m)),
             Stage::Taking | Stage::Claiming => {
-                out.push(if self.scope.at_most_once { Step::Claim(p, m) } else { Step::Take(p, m) });
+                out.push(if self.scope.at_most_once {
+                    Step::Claim(p, m)
+                } else {
+                    Step::Take(p, m)
+                });
                 if unanswered {
                     out.push(Step::ItemUnanswered(p, m));
                 }
@@ -260,7 +270,9 @@ impl Protocol {
                 if !self.rules.hand_over {
                     out.push(Step::Forget(p, m));
                 }
-                if stage == Stage::Sent || (stage == Stage::Accepted && !self.rules.mark_before_delete) {
+                if stage == Stage::Sent
+                    || (stage == Stage::Accepted && !self.rules.mark_before_delete)
+                {
                     self.delete_steps(p, m, unanswered, out);
                 }
             }

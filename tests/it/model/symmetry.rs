@@ -5,9 +5,17 @@ use super::state::{BYGONE, InHand, MESSAGES, NOBODY, Process, SLOTS, State, name
 
 /// A number for what a process has of a message, without names.
 fn hand_key(process: &Process, m: usize) -> u64 {
-    let InHand { stage, attempt, expired, .. } = process.hand[m];
+    let InHand {
+        stage,
+        attempt,
+        expired,
+        ..
+    } = process.hand[m];
     let table = process.page[m].code() | process.read[m].code() << 4;
-    (stage as u64) << 16 | u64::from(attempt) << 14 | u64::from(expired) << 13 | u64::from(table) << 4
+    (stage as u64) << 16
+        | u64::from(attempt) << 14
+        | u64::from(expired) << 13
+        | u64::from(table) << 4
         | process.late_page[m].map_or(0, |entry| 1 + u64::from(entry.code()))
 }
 
@@ -18,7 +26,10 @@ fn message_key(s: &State, m: usize) -> u64 {
         | (queued.place as u64) << 2
         | u64::from(queued.received) << 1
         | u64::from(item.sent);
-    let table = u64::from(item.doubts) << 12 | u64::from(item.resent) << 8 | u64::from(late.sends) << 4 | u64::from(late.doubts);
+    let table = u64::from(item.doubts) << 12
+        | u64::from(item.resent) << 8
+        | u64::from(late.sends) << 4
+        | u64::from(late.doubts);
     // A sum of mixed keys does not depend on their order.
     let hands = s.processes.iter().map(|process| {
         let key = hand_key(process, m) + 1;
@@ -30,12 +41,12 @@ fn message_key(s: &State, m: usize) -> u64 {
 /// A number for a process, without names.
 fn process_key(process: &Process) -> u128 {
     let mut bytes = [0; 16];
-    let packed = process.pack();
-    bytes[..packed.len()].copy_from_slice(&packed);
-    for m in 0..MESSAGES {
-        bytes[3 + 6 * m + 1] &= 0xf0;
-        bytes[3 + 6 * m + 2] = 0;
-    }
+    bytes[..15].copy_from_slice(&process.pack());
+    // Owners and heartbeats seen name other processes.
+    bytes[4] &= 0xf0;
+    bytes[5] = 0;
+    bytes[10] &= 0xf0;
+    bytes[11] = 0;
     u128::from_be_bytes(bytes)
 }
 
@@ -53,10 +64,13 @@ impl Protocol {
                 swap_messages(process);
             }
         }
-        let mut order = [0, 1, 2, 3];
-        let keys = out.processes.each_ref().map(process_key);
-        order.sort_by(|a, b| keys[*b].cmp(&keys[*a]));
-        if order != [0, 1, 2, 3] {
+        let mut keys = [0; SLOTS];
+        for p in 0..self.scope.slots {
+            keys[p] = process_key(&out.processes[p]);
+        }
+        if keys[0] < keys[1] || keys[1] < keys[2] || keys[2] < keys[3] {
+            let mut order = [0, 1, 2, 3];
+            order.sort_by(|a, b| keys[*b].cmp(&keys[*a]));
             rename(&mut out, order);
         }
         out

@@ -2,7 +2,8 @@
 
 use super::protocol::Protocol;
 use super::state::{
-    Audit, BYGONE, Broken, Entry, Item, Late, NOBODY, Place, Process, SLOTS, Stage, State, Sweep, name_of,
+    Audit, BYGONE, Broken, Entry, Item, Late, NOBODY, Place, Process, SLOTS, Stage, State, Sweep,
+    name_of,
 };
 use super::step::others;
 
@@ -13,7 +14,10 @@ impl Protocol {
         }
         let at_once = !self.scope.slow_start;
         let process = &mut s.processes[p];
-        *process = Process { alive: true, ..Process::default() };
+        *process = Process {
+            alive: true,
+            ..Process::default()
+        };
         process.joined = at_once || self.scope.registers_first;
         process.registered = process.joined;
         if at_once {
@@ -118,7 +122,9 @@ impl Protocol {
 
     pub(super) fn sweep_read(&self, s: &mut State, p: usize) -> bool {
         let process = &mut s.processes[p];
-        let anew = process.sweep == Sweep::Idle || process.changed.contains(&true) || !self.rules.totals_folded_once;
+        let anew = process.sweep == Sweep::Idle
+            || process.changed.contains(&true)
+            || !self.rules.totals_folded_once;
         process.sweep = Sweep::Read;
         process.read = process.page;
         process.changed = [false; 2];
@@ -130,7 +136,7 @@ impl Protocol {
             let process = &s.processes[p];
             let read = process.read[m];
             // A page that has changed since is read again; what was written of its old state does no harm.
-            let as_read = process.page[m] == read;
+            let as_read = process.page[m] == read || self.scope.strict_doubts;
             if let Entry::Prepared(attempt) | Entry::InDoubt(attempt) = read {
                 let item = &s.items[m];
                 let raised = item.doubts <= attempt && !item.sent && !item.held;
@@ -260,7 +266,12 @@ impl Protocol {
         s.processes[p].stopping = true;
         for m in 0..self.scope.messages {
             match s.processes[p].hand[m].stage {
-                Stage::Arriving | Stage::Asking | Stage::Taking | Stage::Claiming | Stage::Deleting | Stage::Holding => {
+                Stage::Arriving
+                | Stage::Asking
+                | Stage::Taking
+                | Stage::Claiming
+                | Stage::Deleting
+                | Stage::Holding => {
                     self.drop_unprepared(s, p, m);
                 }
                 Stage::Ready => self.drop_ready(s, p, m),
@@ -308,7 +319,8 @@ impl Protocol {
                         | Stage::Releasing
                         | Stage::Holding
                 );
-                process.blocked = process.hand[1].stage != Stage::None && (process.blocked || first_owed);
+                process.blocked =
+                    process.hand[1].stage != Stage::None && (process.blocked || first_owed);
             }
         }
         for m in 0..self.scope.messages {
@@ -344,9 +356,16 @@ impl Protocol {
         });
         // Copies may come of a deleted message, and late sends be doubled, so these need the record still.
         if !mentioned && late.sends == 0 && !self.scope.kinds.copy {
-            *item = Item { sent: true, ..Item::default() };
+            *item = Item {
+                sent: true,
+                ..Item::default()
+            };
             *late = Late::default();
-            s.audit[m] = Audit { accepted: 1, held: false, marked: true };
+            s.audit[m] = Audit {
+                accepted: 1,
+                held: false,
+                marked: true,
+            };
             s.queue[m].received = true;
         }
     }
