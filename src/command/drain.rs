@@ -1,0 +1,137 @@
+//! `run`: every route asked for, side by side, and the one result line.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use chrono::Utc;
+use tokio::task::LocalSet;
+
+use super::connect::{Connected, connect};
+use super::progress::Line;
+use super::{Failure, runtime, signals, start_log};
+use crate::aws::{Aws, Timeouts};
+use crate::cli::RunArgs;
+use crate::exit::ExitCode;
+use crate::plan::{Plan, ProcessPlan};
+use crate::report::{Report, Requests, RouteReport, ShardLabel};
+use crate::stop::{Reason, Stop};
+
+/// `sqs-drain run`.
+pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
+    let plan = args.plan(Utc::now())?;
+    start_log(plan.process.log_format, plan.process.log_level);
+    let work = async {
+        let aws = Aws::from_env(Timeouts::default()).await;
+        drain(&plan, &aws).await
+    };
+    let report = runtime()?.block_on(LocalSet::new().run_until(work))?;
+    print(&report, &plan.process)?;
+    Ok(report.exit())
+}
+
+/// Drains all routes of a plan side by side, until all have ended.
+///
+/// # Errors
+/// When a route is refused: then none has received anything.
+pub async fn drain(plan: &Plan, aws: &Aws) -> Result<Report, Failure> {
+    let started_at = Utc::now();
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+    let stop = Stop::default();
+    watch_signals(stop.clone());
+    let mut connected = Vec::new();
+    for route in &plan.routes {
+        connected.push(connect(aws, &plan.process, route).await?);
+    }
+    let drains = connected
+        .into_iter()
+        .map(|route| drain_one(&plan.process, route, stop.clone()));
+    let routes: BTreeMap<String, RouteReport> = futures::future::join_all(drains)
+        .await
+        .into_iter()
+        .collect();
+    let shard = ShardLabel {
+        index: plan.process.shard.index,
+        of: plan.process.shard.of,
+    };
+    Ok(Report::new(shard, started_at, Utc::now(), routes))
+}
+
+/// Drains one route, with a stop switch of its own that follows the process's.
+async fn drain_one(
+    process: &ProcessPlan,
+    route: Connected,
+    signalled: Stop,
+) -> (String, RouteReport) {
+    let Connected {
+        wiring,
+        settings,
+        clients,
+        counts,
+    } = route;
+    let name = settings.route.clone();
+    let stop = Stop::default();
+    let line = Line::new(process.progress, &name, counts.total());
+    let draining = crate::drain::run(wiring, settings, stop.clone(), move |p| line.show(p));
+    let follow = async {
+        signalled.requested().await;
+        stop.request(Reason::Interrupted);
+        std::future::pending::<()>().await;
+    };
+    let mut report = tokio::select! {
+        biased;
+        report = draining => report,
+        () = follow => unreachable!("the follower never ends"),
+    };
+    let counted = clients.requests();
+    report.requests = Requests {
+        receive: counted.receive,
+        send: counted.send,
+        delete: counted.delete,
+        other_sqs: counted.other_sqs,
+        dynamodb_read: counted.dynamodb_read,
+        dynamodb_write: counted.dynamodb_write,
+    };
+    (name, report)
+}
+
+/// Turns the first signal into a stop.
+fn watch_signals(stop: Stop) {
+    tokio::task::spawn_local(async move {
+        match signals::first().await {
+            Ok(()) => {
+                tracing::info!(
+                    "stopping: finishing what is in flight (a second signal leaves at once)"
+                );
+                stop.request(Reason::Interrupted);
+            }
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be received: stop with SIGKILL only")
+            }
+        }
+    });
+}
+
+/// The result: one line on standard output, and in the file that was asked for.
+pub fn print(report: &Report, process: &ProcessPlan) -> Result<(), Failure> {
+    let line = serde_json::to_string(report).map_err(|error| {
+        Failure::new(
+            ExitCode::Failed,
+            format!("the result cannot be written: {error}"),
+        )
+    })?;
+    writeln!(std::io::stdout(), "{line}")?;
+    if let Some(path) = &process.result {
+        std::fs::write(path, format!("{line}\n")).map_err(|error| {
+            Failure::new(
+                ExitCode::Failed,
+                format!(
+                    "the result file {} cannot be written: {error}",
+                    path.display()
+                ),
+            )
+        })?;
+    }
+    Ok(())
+}

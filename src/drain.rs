@@ -1,0 +1,414 @@
+//! One drain: everything a source holds, moved. The only orchestrator.
+//!
+//! | file | what is decided there |
+//! |---|---|
+//! | `join` | which run this is, and whether it may begin |
+//! | `gather` | when to receive, how much |
+//! | `ask` | what a redelivered message is |
+//! | `lane` | the order of the steps: prepare, send, mark, settle |
+//! | `send` | batches, retries, each entry's outcome |
+//! | `copy` | which destination a message goes to, and what its copy carries |
+//! | `settle` | deletes, releases, hand-over |
+//! | `beat`, `watch`, `sweep`, `fleet` | living and dead processes, and the rate they share |
+//! | `finish` | when a run is over |
+//! | `context` | what they share, and whether a send may start at this moment |
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::exit::ExitCode;
+use crate::ledger::Ledger;
+use crate::pace::share_of;
+use crate::port::{Clock, Ports, Source};
+use crate::report::{Doubt, Rate, Requests, RouteReport};
+use crate::stop::{Reason, Stop};
+use crate::window::State;
+
+mod ask;
+mod backoff;
+mod beat;
+pub mod context;
+pub mod copy;
+pub mod delivery;
+mod finish;
+mod fleet;
+mod gather;
+pub mod hands;
+mod join;
+mod lane;
+mod send;
+pub mod settings;
+mod settle;
+mod sweep;
+mod watch;
+
+pub use context::Wiring;
+pub use settings::Settings;
+
+use context::Context;
+use join::{JoinError, Joined};
+use lane::{Lane, Pages};
+
+/// What is kept of the grace for leaving: the last writes to the table.
+const LEAVING: Duration = Duration::from_secs(3);
+
+/// Progress of a drain, to be shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Deliveries so far.
+    pub received: u64,
+    /// Messages accepted by their destinations so far.
+    pub sent: u64,
+    /// In hand now.
+    pub in_hand: usize,
+    /// Sends wait for the table or were paused.
+    pub waiting: bool,
+}
+
+/// Runs one route's drain to its end. Must run inside a [`tokio::task::LocalSet`]. `show` is called a few times a second.
+pub async fn run<P: Ports>(
+    wiring: Wiring<P>,
+    settings: Settings,
+    stop: Stop,
+    show: impl Fn(Progress) + 'static,
+) -> RouteReport {
+    let clock = wiring.clock.clone();
+    let opened_at = match wait_for_the_window(&*clock, &settings, &stop).await {
+        Ok(opened_at) => opened_at,
+        Err(report) => return *report,
+    };
+    let now = clock.wall().local;
+    let run_id = settings.run_id.clone().or_else(|| {
+        let opening = settings.window.opening_id(now)?;
+        Some(format!("{}@{opening}", settings.route))
+    });
+    let Some(run_id) = run_id else {
+        let message = "the window has just closed".to_owned();
+        return RouteReport::not_run(ExitCode::OutsideWindow, None, message);
+    };
+    let too_late = settings.start_within.and_then(|within| {
+        let late = (now - opened_at).to_std().unwrap_or_default();
+        (late > within).then(|| {
+            format!(
+                "too late to begin: the window opened {}s ago, and a run may be begun within {}s (--start-within)",
+                late.as_secs(),
+                within.as_secs()
+            )
+        })
+    });
+    let ctx = match enter(wiring, settings, &stop, &run_id, too_late).await {
+        Ok(ctx) => ctx,
+        Err(error) => return not_joined(&run_id, error),
+    };
+    tracing::info!(
+        event = "run_started",
+        route = %ctx.settings.route,
+        run = %run_id,
+        process = %ctx.name(),
+        shard = ctx.settings.shard,
+        "run started"
+    );
+    work(&ctx, show).await;
+    leave(&ctx).await;
+    let report = report(&ctx, run_id).await;
+    tracing::info!(
+        event = "run_ended",
+        route = %ctx.settings.route,
+        run = report.run_id.as_deref(),
+        outcome = report.outcome,
+        exit_code = report.exit.code(),
+        received = report.totals.received,
+        sent = report.totals.sent,
+        balanced = report.balanced,
+        "run ended"
+    );
+    report
+}
+
+/// Waits for the window where that was asked for. Answers with its opening, or with the report of a route that did not run.
+async fn wait_for_the_window(
+    clock: &impl Clock,
+    settings: &Settings,
+    stop: &Stop,
+) -> Result<chrono::DateTime<chrono::Utc>, Box<RouteReport>> {
+    loop {
+        let times = clock.wall();
+        // Whichever of the two clocks says "shut" wins.
+        let states = [Some(times.local), times.service]
+            .into_iter()
+            .flatten()
+            .map(|t| (t, settings.window.state_at(t)));
+        let mut opened = None;
+        let mut shut = None;
+        for (t, state) in states {
+            match state {
+                State::Open { opened_at, .. } => opened = Some(opened_at),
+                State::Shut { opens_at } => shut = Some((t, opens_at)),
+            }
+        }
+        let (t, opens_at) = match (opened, shut) {
+            (Some(opened_at), None) => return Ok(opened_at),
+            (_, Some(shut)) => shut,
+            (None, None) => (times.local, None),
+        };
+        let not_run =
+            |message| Box::new(RouteReport::not_run(ExitCode::OutsideWindow, None, message));
+        let Some(opens_at) = opens_at else {
+            return Err(not_run("the window never opens again".to_owned()));
+        };
+        if !settings.wait_open {
+            let local = settings.window.describe(opens_at);
+            return Err(not_run(format!("outside the window: it opens at {local}")));
+        }
+        let left = (opens_at - t).to_std().unwrap_or_default();
+        tracing::info!(route = %settings.route, seconds = left.as_secs(), "waiting for the window to open");
+        tokio::select! {
+            biased;
+            () = stop.requested() => {
+                let message = "stopped while waiting for the window to open".to_owned();
+                return Err(Box::new(RouteReport::not_run(ExitCode::Interrupted, None, message)));
+            }
+            // In pieces, so that a clock that is set meanwhile is noticed.
+            () = clock.sleep(left.clamp(Duration::from_millis(10), Duration::from_secs(60))) => {}
+        }
+    }
+}
+
+fn not_joined(run_id: &str, error: JoinError) -> RouteReport {
+    let exit = match &error {
+        JoinError::Refused(_) => ExitCode::Refused,
+        JoinError::TooLate(_) => ExitCode::OutsideWindow,
+        JoinError::Stopped => ExitCode::Interrupted,
+        JoinError::Table(_) => ExitCode::Unavailable,
+    };
+    RouteReport::not_run(exit, Some(run_id.to_owned()), error.to_string())
+}
+
+/// Joins the run where there is a table, and puts the shared state together.
+async fn enter<P: Ports>(
+    wiring: Wiring<P>,
+    settings: Settings,
+    stop: &Stop,
+    run_id: &str,
+    too_late: Option<String>,
+) -> Result<Rc<Context<P>>, JoinError> {
+    let Some(store) = wiring.store.clone() else {
+        if let Some(why) = too_late {
+            return Err(JoinError::TooLate(why));
+        }
+        let now_ms = wiring.clock.wall().local.timestamp_millis();
+        let cutoff_ms = match settings.cutoff {
+            settings::Cutoff::RunStart => Some(now_ms),
+            settings::Cutoff::None => None,
+            settings::Cutoff::At(at) => Some(at.timestamp_millis()),
+        };
+        let share = match share_of(settings.rate) {
+            limited if limited > 0 => (limited / i64::from(settings.shards.max(1))).max(1),
+            unlimited => unlimited,
+        };
+        let shards = i64::from(settings.shards);
+        let ctx = Context::new(settings, wiring, None, cutoff_ms, stop.clone());
+        ctx.pacer.set(share, ctx.burst_among(shards));
+        return Ok(Rc::new(ctx));
+    };
+    let clock = wiring.clock.clone();
+    let ledger = Ledger::new(store, clock.clone(), settings.source.clone());
+    let joining = join::join(&settings, ledger, &*clock, stop, run_id, too_late);
+    let Joined {
+        journal,
+        cutoff_ms,
+        coordinates,
+        grant,
+    } = joining.await?;
+    let ctx = Context::new(settings, wiring, Some(journal), cutoff_ms, stop.clone());
+    ctx.coordinates.set(coordinates);
+    ctx.apply_grant(grant);
+    Ok(Rc::new(ctx))
+}
+
+/// Runs lanes and everything around them until the drain has stopped and nothing is in hand, or the grace is over.
+async fn work<P: Ports>(ctx: &Rc<Context<P>>, show: impl Fn(Progress) + 'static) {
+    let mut around = JoinSet::new();
+    around.spawn_local(beat::beat(ctx.clone()));
+    around.spawn_local(fleet::tend(ctx.clone()));
+    around.spawn_local(finish::watch_for_the_end(ctx.clone()));
+    around.spawn_local(watch_the_window(ctx.clone()));
+    around.spawn_local(show_progress(ctx.clone(), show));
+
+    let mut lanes = JoinSet::new();
+    let (ask, questions) = mpsc::unbounded_channel();
+    let (returned, returned_pages) = mpsc::channel(1);
+    lanes.spawn_local(ask::answer(ctx.clone(), questions, returned));
+    for index in 0..ctx.settings.lanes {
+        let (pages, own) = mpsc::channel(1);
+        lanes.spawn_local(gather::gather(ctx.clone(), index, pages, ask.clone()));
+        lanes.spawn_local(Lane::new(ctx.clone(), index, Some(ask.clone())).work(Pages::Own(own)));
+    }
+    drop(ask);
+    let shared = Rc::new(tokio::sync::Mutex::new(returned_pages));
+    for index in ctx.settings.lanes..ctx.settings.pages() {
+        lanes.spawn_local(Lane::new(ctx.clone(), index, None).work(Pages::Shared(shared.clone())));
+    }
+
+    let clock = ctx.wiring.clock.clone();
+    let grace = ctx.settings.timings.grace.saturating_sub(LEAVING);
+    let out_of_grace = async {
+        ctx.stop.requested().await;
+        clock.sleep(grace).await;
+        tracing::warn!(route = %ctx.settings.route, "the grace is over: leaving what is in hand to the journal");
+    };
+    let ended = async {
+        while let Some(end) = lanes.join_next().await {
+            if let Err(error) = end {
+                // A panic: the others must not go on as if nothing had happened.
+                ctx.stop
+                    .request(Reason::Failed(format!("a lane failed: {error}")));
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = ended => {}
+        () = ctx.stop.touching_forbidden() => {}
+        () = out_of_grace => {}
+    }
+}
+
+/// Notices the window's closing (and a clock that jumps) even while nothing is being sent.
+async fn watch_the_window<P: Ports>(ctx: Rc<Context<P>>) {
+    while ctx.window_is_open() {
+        ctx.wiring.clock.sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn show_progress<P: Ports>(ctx: Rc<Context<P>>, show: impl Fn(Progress)) {
+    loop {
+        ctx.wiring.clock.sleep(Duration::from_millis(250)).await;
+        show(Progress {
+            received: ctx.received.get(),
+            sent: ctx.sum().sent,
+            in_hand: ctx.hands.borrow().len(),
+            waiting: ctx.paused.get() || !ctx.is_fresh(),
+        });
+    }
+}
+
+/// Leaves the run: this process settles its own pages as a sweeper would, unless it was superseded.
+async fn leave<P: Ports>(ctx: &Context<P>) {
+    let Some(journal) = &ctx.journal else { return };
+    if ctx.stop.forbids_touching() {
+        return;
+    }
+    let reason = ctx.stop.reason().unwrap_or(Reason::Ended);
+    let me = &journal.me;
+    let leaving = async {
+        let mut backoff = backoff::Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+        loop {
+            let left = async {
+                journal.ledger.abdicate(&me.run, &me.process).await?;
+                sweep::sweep(&journal.ledger, me, reason.word(), &me.process).await
+            };
+            match left.await {
+                Ok(()) => return,
+                Err(error) => {
+                    if !ctx.bear(&error, &mut backoff).await {
+                        return;
+                    }
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = leaving => {}
+        () = ctx.wiring.clock.sleep(LEAVING) => {
+            tracing::warn!(route = %ctx.settings.route, "the table does not answer: another process will settle what this one leaves");
+        }
+    }
+}
+
+async fn report<P: Ports>(ctx: &Context<P>, run_id: String) -> RouteReport {
+    let reason = ctx.stop.reason().unwrap_or(Reason::Ended);
+    let remaining = if ctx.stop.forbids_touching() {
+        None
+    } else {
+        ctx.wiring.source.counts().await.ok()
+    };
+    let mut totals = ctx.sum();
+    // What was cut off in hand: in a page as about to be sent, or not even that.
+    let in_pages = totals.received - totals.classified().min(totals.received);
+    totals.in_doubt += in_pages;
+    let unentered = ctx.received.get().saturating_sub(totals.received);
+    let cut_off = !ctx.hands.borrow().is_empty();
+    if cut_off {
+        totals.received += unentered;
+        totals.released += unentered;
+    }
+    let balanced =
+        totals.is_balanced() && totals.received == ctx.received.get() && (in_pages == 0 || cut_off);
+    let left = remaining.map_or(1, |r| r.total().saturating_sub(totals.parked));
+    let (mut exit, mut message) = match reason {
+        Reason::Ended => match ctx.any_refusing().filter(|_| left > 0) {
+            Some(code) => (
+                ExitCode::Unavailable,
+                Some(format!("a destination refuses everything ({code})")),
+            ),
+            None => (ExitCode::Drained, None),
+        },
+        Reason::WindowClosed if left == 0 => (ExitCode::Drained, None),
+        Reason::WindowClosed => (
+            ExitCode::WindowClosed,
+            Some("the window closed with messages left: the next one continues".to_owned()),
+        ),
+        Reason::Interrupted => (
+            ExitCode::Interrupted,
+            Some("stopped by a signal".to_owned()),
+        ),
+        Reason::Superseded => (
+            ExitCode::Interrupted,
+            Some("this process was taken for dead and superseded by another".to_owned()),
+        ),
+        Reason::Unavailable(words) => (ExitCode::Unavailable, Some(words)),
+        Reason::Failed(words) => (ExitCode::Failed, Some(words)),
+    };
+    if exit == ExitCode::Drained && totals.rejected + totals.held > 0 {
+        exit = ExitCode::FinishedWithRejects;
+        message = Some(format!(
+            "{} messages were rejected and {} held: see the reject and hold queues",
+            totals.rejected, totals.held
+        ));
+    }
+    if !balanced {
+        exit = ExitCode::Failed;
+        message = Some(format!(
+            "the run does not balance: {} deliveries received, {} accounted for",
+            ctx.received.get(),
+            totals.classified()
+        ));
+    }
+    let doubts = ctx.trouble.borrow();
+    RouteReport {
+        run_id: Some(run_id),
+        result: exit == ExitCode::Drained,
+        total: totals.sent,
+        outcome: exit.outcome(),
+        message,
+        totals,
+        doubts: doubts
+            .iter()
+            .map(|(id, state)| Doubt::new(*id, *state))
+            .collect(),
+        remaining: remaining.map(Into::into),
+        requests: Requests::default(),
+        rate: Rate {
+            limit: ctx.settings.rate,
+            average: ctx.speed.average(),
+            busiest_second: ctx.speed.busiest_second(),
+        },
+        balanced,
+        exit,
+    }
+}

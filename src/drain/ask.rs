@@ -1,0 +1,174 @@
+//! Asking the table about messages that were delivered before.
+//!
+//! Another process may have such a message in hand, or have had it when it died. So, before its record is
+//! believed, every other registered process is either seen to heartbeat *twice* after the receive (a process
+//! does not beat while something whose visibility ran out is not handed over; the first beat may have been checked
+//! before a freeze) or is swept.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::backoff::Backoff;
+use super::context::Context;
+use super::delivery::{Back, Delivery, Fate, Step};
+use super::gather::Gathered;
+use super::watch::Watch;
+use super::{settle, sweep};
+use crate::journal::{Delivery as Policy, Next, Record};
+use crate::ledger::LedgerError;
+use crate::message::Id;
+use crate::port::{Clock, Ports};
+
+/// Deliveries to be asked about. All of them were received before they were handed over, so a watch that begins now begins
+/// after each of these receives.
+pub type Asked = Vec<Delivery>;
+
+/// Answers questions until every lane that could ask has ended.
+pub async fn answer<P: Ports>(
+    ctx: Rc<Context<P>>,
+    mut questions: mpsc::UnboundedReceiver<Asked>,
+    pages: mpsc::Sender<Gathered>,
+) {
+    while let Some(mut deliveries) = questions.recv().await {
+        while let Ok(more) = questions.try_recv() {
+            deliveries.extend(more);
+        }
+        let asked = deliveries.len();
+        let resolved = resolve(&ctx, deliveries).await;
+        for page in into_pages(resolved, ctx.settings.page) {
+            // The lanes for what came back outlive this task, unless nothing may be touched any more.
+            let _ = pages.send(page).await;
+        }
+        ctx.asking.set(ctx.asking.get() - asked);
+        ctx.fresh.notify_waiters();
+    }
+}
+
+fn into_pages(mut deliveries: Vec<Delivery>, most: usize) -> Vec<Gathered> {
+    let mut pages = Vec::new();
+    while !deliveries.is_empty() {
+        let rest = deliveries.split_off(deliveries.len().min(most));
+        pages.push(Gathered {
+            deliveries: std::mem::replace(&mut deliveries, rest),
+            slot: None,
+        });
+    }
+    pages
+}
+
+/// Finds out what each delivery's next step is. Whatever is still asking at its deadline is dropped.
+async fn resolve<P: Ports>(ctx: &Context<P>, mut list: Vec<Delivery>) -> Vec<Delivery> {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
+    let records = loop {
+        list = drop_late(ctx, list).await;
+        if list.is_empty() {
+            return list;
+        }
+        let ids: Vec<Id> = list.iter().map(|d| d.message.id).collect();
+        match records_when_settled(ctx, &list, &ids).await {
+            Ok(Some(records)) => break records,
+            Ok(None) => {}
+            Err(LedgerError::Superseded) => return Vec::new(),
+            Err(error) => {
+                if !ctx.bear(&error, &mut backoff).await {
+                    return Vec::new();
+                }
+            }
+        }
+    };
+    let run = ctx.journal.as_ref().map_or("", |j| j.me.run.as_str());
+    for (delivery, record) in list.iter_mut().zip(records) {
+        let next = record.next(ctx.settings.delivery, run);
+        delivery.step = match step(next) {
+            // The reject queue of an earlier run is not there any more.
+            Step::Reject if ctx.wiring.reject.is_none() => match ctx.settings.delivery {
+                Policy::AtLeastOnce => Step::Send {
+                    attempt: 0,
+                    from: None,
+                },
+                Policy::AtMostOnce => Step::Park,
+            },
+            step => step,
+        };
+    }
+    list
+}
+
+fn step(next: Next) -> Step {
+    match next {
+        Next::New => Step::Send {
+            attempt: 0,
+            from: None,
+        },
+        Next::Delete => Step::Delete,
+        Next::Resend { attempt, from } => Step::Send { attempt, from },
+        Next::Hold { again } => Step::Hold { again },
+        Next::Reject => Step::Reject,
+        Next::Park => Step::Park,
+        Next::Leave => Step::Leave,
+    }
+}
+
+/// Drops what is past its deadline, and everything when the drain stops.
+async fn drop_late<P: Ports>(ctx: &Context<P>, list: Vec<Delivery>) -> Vec<Delivery> {
+    let now = ctx.now();
+    let stopping = ctx.stop.forbids_sending();
+    let (gone, kept): (Vec<_>, Vec<_>) = list
+        .into_iter()
+        .partition(|d| stopping || now >= d.deadline);
+    for delivery in &gone {
+        delivery.decide(Fate::Unsent(if stopping { Back::Now } else { Back::Later }));
+    }
+    if !ctx.stop.forbids_touching() {
+        // These never stood in a page; their totals are kept with the last lane's.
+        settle::settle(ctx, ctx.due.len() - 1, &gone).await;
+    }
+    kept
+}
+
+/// The records of the ids, once nobody else can have them in hand; `None` when the list has become due for another look.
+async fn records_when_settled<P: Ports>(
+    ctx: &Context<P>,
+    list: &[Delivery],
+    ids: &[Id],
+) -> Result<Option<Vec<Record>>, LedgerError> {
+    let Some(journal) = &ctx.journal else {
+        return Ok(Some(vec![Record::default(); ids.len()]));
+    };
+    let mut watch = Watch::default();
+    let deadline = list.iter().map(|d| d.deadline).min().unwrap_or_default();
+    let mut others: BTreeMap<String, _> = BTreeMap::new();
+    for other in journal.ledger.processes().await? {
+        if other.process != journal.me.process {
+            others.insert(other.process.clone(), other);
+        }
+    }
+    while !others.is_empty() {
+        let names: Vec<String> = others.keys().cloned().collect();
+        let seen = watch.look(ctx, &journal.ledger, &names).await?;
+        for (name, seen) in names.iter().zip(seen) {
+            let dead = seen.is_dead(ctx.settings.timings.lease);
+            if dead && let Some(other) = others.get(name) {
+                sweep::fence_and_sweep(ctx, journal, other, &seen).await?;
+            }
+            if seen.beats_seen >= 2 || seen.gone {
+                others.remove(name);
+            }
+        }
+        if others.is_empty() {
+            break;
+        }
+        if ctx.stop.forbids_sending() || ctx.now() >= deadline {
+            return Ok(None);
+        }
+        tokio::select! {
+            biased;
+            () = ctx.stop.sending_forbidden() => return Ok(None),
+            () = ctx.wiring.clock.sleep(ctx.settings.timings.heartbeat / 2) => {}
+        }
+    }
+    journal.ledger.records(ids).await.map(Some)
+}

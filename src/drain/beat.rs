@@ -1,0 +1,79 @@
+//! The heartbeat: says that this process lives, takes back what the coordinator grants, and bounds how long it may send.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use super::context::Context;
+use crate::ledger::{Beaten, Doing, LedgerError};
+use crate::port::{Clock, Moment, Ports};
+use crate::stop::Reason;
+
+/// Beats until the task is dropped or this process is superseded. Beats are numbered: a retry repeats its number, and
+/// freshness and the look at lanes past their time count from a number's *first* attempt.
+pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
+    let Some(journal) = &ctx.journal else { return };
+    let t = ctx.settings.timings;
+    let clock = ctx.wiring.clock.clone();
+    let mut number = 1;
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+    loop {
+        // Whoever sees two beats after a receive concludes that everything whose visibility had run out is handed over.
+        if ctx.is_overdue() {
+            clock.sleep(Duration::from_millis(100)).await;
+            continue;
+        }
+        let first_attempt = ctx.now();
+        let doing = doing(&ctx, first_attempt);
+        let beaten = loop {
+            match journal
+                .ledger
+                .beat(&journal.me.process, number, &doing)
+                .await
+            {
+                Ok(beaten) => break beaten,
+                Err(LedgerError::Malformed(error)) => {
+                    ctx.stop.request(Reason::Failed(error.to_string()));
+                    return;
+                }
+                Err(error) => {
+                    if !ctx.bear(&error, &mut backoff).await {
+                        return;
+                    }
+                }
+            }
+        };
+        backoff.reset();
+        let Beaten::Alive(beat) = beaten else {
+            if ctx.stop.request(Reason::Superseded) {
+                tracing::error!(route = %ctx.settings.route, "this process was taken for dead and superseded: it touches nothing any more");
+            }
+            return;
+        };
+        ctx.note_table_works();
+        ctx.fresh_until.set(Some(first_attempt.after(t.lease)));
+        ctx.apply_grant(beat.grant);
+        ctx.fresh.notify_waiters();
+        number += 1;
+        let wait = if ctx.pacer.share() == doing.share {
+            first_attempt.after(t.heartbeat).since(ctx.now())
+        } else {
+            // Another process may be waiting for this one's word that it sends slower now.
+            Duration::ZERO
+        };
+        clock.sleep(wait).await;
+    }
+}
+
+fn doing<P: Ports>(ctx: &Context<P>, now: Moment) -> Doing {
+    Doing {
+        share: ctx.pacer.share(),
+        idle: ctx.is_idle(),
+        old_seen_ms: ctx
+            .old_seen
+            .get()
+            .map(|seen| now.since(seen).as_millis() as i64),
+        totals: ctx.sum(),
+        stopping: ctx.stop.reason().map(|r| r.word().to_owned()),
+    }
+}

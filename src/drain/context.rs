@@ -1,0 +1,408 @@
+//! What all parts of one drain share, and the one place that says whether a send may start.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{Mutex, Notify};
+
+use super::backoff::Backoff;
+use super::hands::Hands;
+use super::settings::Settings;
+use crate::journal::{RecordState, Totals};
+use crate::ledger::{Grant, Ledger, LedgerError, Registration};
+use crate::message::Id;
+use crate::pace::{Pacer, Speedometer};
+use crate::port::{Clock, Moment, Ports, StoreError, Trouble};
+use crate::stop::{Reason, Stop};
+use crate::window::State;
+
+/// How many doubts a result lists by id; all of them are in the table.
+const LISTED_MAX: usize = 1_000;
+
+/// How long a destination that refused everything is left alone before it is tried again.
+const STOPPED_FOR: Duration = Duration::from_secs(30);
+
+/// The ports of one drain.
+pub struct Wiring<P: Ports> {
+    /// The wait queue.
+    pub source: Rc<P::Source>,
+    /// The destinations, in the order of the settings.
+    pub sinks: Vec<Rc<P::Sink>>,
+    /// The reject queue.
+    pub reject: Option<Rc<P::Sink>>,
+    /// The hold queue.
+    pub hold: Option<Rc<P::Sink>>,
+    /// The checkpoint table; `None` without a journal.
+    pub store: Option<Rc<P::Store>>,
+    /// Time and chance.
+    pub clock: Rc<P::Clock>,
+}
+
+/// Why a send may not start now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shut {
+    /// The drain is stopping, or the window is closing.
+    Stopping,
+    /// Paused by hand.
+    Paused,
+    /// The last good heartbeat is too long ago.
+    Stale,
+}
+
+/// A destination that is in trouble.
+#[derive(Default)]
+pub struct Health {
+    /// Until when nothing is sent there, because it refused for reasons of its own.
+    pub stopped_until: Cell<Option<Moment>>,
+    /// The code it refused with last, while it is refusing.
+    pub code: RefCell<Option<String>>,
+}
+
+/// A registered process: its table and its name in it.
+pub struct Journal<P: Ports> {
+    /// The table.
+    pub ledger: Ledger<P>,
+    /// This process.
+    pub me: Registration,
+    /// The run's epoch when this process joined.
+    pub epoch: i64,
+}
+
+/// The opening of the window that is known to be in force.
+#[derive(Clone, Copy)]
+struct Opening {
+    from: DateTime<Utc>,
+    until: Option<DateTime<Utc>>,
+}
+
+/// Shared state of one drain.
+pub struct Context<P: Ports> {
+    /// The settings.
+    pub settings: Settings,
+    /// The ports.
+    pub wiring: Wiring<P>,
+    /// The journal; `None` without a table.
+    pub journal: Option<Journal<P>>,
+    /// The stop switch.
+    pub stop: Stop,
+    /// The rate.
+    pub pacer: Pacer<P::Clock>,
+    /// What was sent when.
+    pub speed: Speedometer,
+    /// What is in hand.
+    pub hands: RefCell<Hands>,
+    /// One per destination.
+    pub health: Vec<Health>,
+    /// Deliveries received by this process: counted where they arrive, to hold the lanes' totals against.
+    pub received: Cell<u64>,
+    /// The lanes' totals as of now, by lane.
+    pub totals: RefCell<Vec<Totals>>,
+    /// For each lane, when the first visibility of what stands in its page runs out.
+    pub due: Vec<[Cell<Option<Moment>>; 2]>,
+    /// Deliveries that wait for an answer about their id.
+    pub asking: Cell<usize>,
+    /// Sends may start until then (one lease from the start of the last good heartbeat).
+    pub fresh_until: Cell<Option<Moment>>,
+    /// Wakes whoever waits for a heartbeat or a resume.
+    pub fresh: Notify,
+    /// Paused by hand.
+    pub paused: Cell<bool>,
+    /// The last grant seen.
+    pub grant: Cell<Grant>,
+    /// Long polls in a row that found nothing.
+    pub empty_polls: Cell<u32>,
+    /// Whether the source gave a full receive lately: then every lane receives.
+    pub busy: Cell<bool>,
+    /// Wakes lanes when `busy` begins.
+    pub woken: Notify,
+    /// Held by the one lane that polls while the source is not busy.
+    pub scout: Mutex<()>,
+    /// Cut-off, milliseconds since the epoch.
+    pub cutoff_ms: Option<i64>,
+    /// When a message older than the cut-off was last received.
+    pub old_seen: Cell<Option<Moment>>,
+    /// When a death (or this process's own start) was last noticed.
+    pub last_death: Cell<Moment>,
+    /// When a message was last settled or received for a working destination.
+    pub last_progress: Cell<Moment>,
+    /// This process was the run's coordinator when it looked last.
+    pub coordinates: Cell<bool>,
+    /// Ids in trouble that this process met, for the result.
+    pub trouble: RefCell<BTreeMap<Id, RecordState>>,
+    /// When this drain began.
+    pub started: Moment,
+    /// The table did not answer lately.
+    table_down: Cell<bool>,
+    opening: Cell<Option<Opening>>,
+}
+
+impl<P: Ports> Context<P> {
+    /// Puts a drain's shared state together.
+    pub fn new(
+        settings: Settings,
+        wiring: Wiring<P>,
+        journal: Option<Journal<P>>,
+        cutoff_ms: Option<i64>,
+        stop: Stop,
+    ) -> Self {
+        let now = wiring.clock.now();
+        let lanes = settings.pages();
+        Self {
+            pacer: Pacer::new(wiring.clock.clone()),
+            speed: Speedometer::default(),
+            hands: RefCell::default(),
+            health: settings
+                .destinations
+                .iter()
+                .map(|_| Health::default())
+                .collect(),
+            received: Cell::new(0),
+            totals: RefCell::new(vec![Totals::default(); lanes]),
+            due: (0..lanes).map(|_| Default::default()).collect(),
+            asking: Cell::new(0),
+            fresh_until: Cell::new(None),
+            fresh: Notify::new(),
+            paused: Cell::new(false),
+            grant: Cell::new(Grant::default()),
+            empty_polls: Cell::new(0),
+            busy: Cell::new(false),
+            woken: Notify::new(),
+            scout: Mutex::new(()),
+            cutoff_ms,
+            old_seen: Cell::new(None),
+            last_death: Cell::new(now),
+            last_progress: Cell::new(now),
+            coordinates: Cell::new(false),
+            trouble: RefCell::default(),
+            started: now,
+            table_down: Cell::new(false),
+            opening: Cell::new(None),
+            settings,
+            wiring,
+            journal,
+            stop,
+        }
+    }
+
+    /// Monotonic time.
+    pub fn now(&self) -> Moment {
+        self.wiring.clock.now()
+    }
+
+    /// The process's name in the table, or a word where there is none.
+    pub fn name(&self) -> &str {
+        self.journal
+            .as_ref()
+            .map_or("alone", |j| j.me.process.as_str())
+    }
+
+    /// The longest of what must lie between a send's start and the closing of the window.
+    pub fn closing_margin(&self) -> Duration {
+        self.settings.closing_margin()
+    }
+
+    /// Whether the window is open, with the margin, by this machine's clock and by the service's. When it is not, the
+    /// drain is told to stop.
+    pub fn window_is_open(&self) -> bool {
+        let times = self.wiring.clock.wall();
+        let both = [Some(times.local), times.service];
+        if both.into_iter().flatten().all(|t| self.open_at(t)) {
+            return true;
+        }
+        if self.stop.request(Reason::WindowClosed) {
+            tracing::info!(route = %self.settings.route, "the window is closing: finishing what is in flight");
+        }
+        false
+    }
+
+    fn open_at(&self, t: DateTime<Utc>) -> bool {
+        let inside = |o: &Opening| o.from <= t && o.until.is_none_or(|end| t < end);
+        let opening = match self.opening.get().filter(inside) {
+            Some(opening) => opening,
+            None => match self.settings.window.state_at(t) {
+                State::Open {
+                    opened_at,
+                    closes_at,
+                } => {
+                    let opening = Opening {
+                        from: opened_at,
+                        until: closes_at,
+                    };
+                    self.opening.set(Some(opening));
+                    opening
+                }
+                State::Shut { .. } => return false,
+            },
+        };
+        opening
+            .until
+            .is_none_or(|end| t + self.closing_margin() < end)
+    }
+
+    /// Whether a send may start at this very moment.
+    pub fn gate(&self) -> Result<(), Shut> {
+        if self.stop.forbids_sending() || !self.window_is_open() {
+            return Err(Shut::Stopping);
+        }
+        if self.paused.get() {
+            return Err(Shut::Paused);
+        }
+        if !self.is_fresh() {
+            return Err(Shut::Stale);
+        }
+        Ok(())
+    }
+
+    /// Whether the last good heartbeat began less than a lease ago. Always so without a table.
+    pub fn is_fresh(&self) -> bool {
+        self.journal.is_none()
+            || self
+                .fresh_until
+                .get()
+                .is_some_and(|until| self.now() < until)
+    }
+
+    /// Whether a destination is being left alone for now.
+    pub fn is_stopped(&self, destination: usize) -> bool {
+        self.health[destination]
+            .stopped_until
+            .get()
+            .is_some_and(|until| self.now() < until)
+    }
+
+    /// Notes that a destination refuses everything for reasons of its own. When all do, the drain stops.
+    pub fn note_stopped(&self, destination: usize, code: &str) {
+        let health = &self.health[destination];
+        if health.code.replace(Some(code.to_owned())).is_none() {
+            tracing::error!(
+                route = %self.settings.route,
+                destination = %self.settings.destinations[destination].name,
+                code,
+                "the destination refuses everything: its messages stay in the source"
+            );
+        }
+        health
+            .stopped_until
+            .set(Some(self.now().after(STOPPED_FOR)));
+        let refuses = |d: usize| self.is_stopped(d) && self.health[d].code.borrow().is_some();
+        if (0..self.health.len()).all(refuses) {
+            self.stop.request(Reason::Unavailable(format!(
+                "every destination refuses messages for reasons of its own ({code})"
+            )));
+        }
+    }
+
+    /// Leaves a destination that is told to go slower alone for a while, because others wait behind it.
+    pub fn leave_alone(&self, destination: usize) {
+        let until = self.now().after(STOPPED_FOR / 6);
+        self.health[destination].stopped_until.set(Some(until));
+    }
+
+    /// Notes that a destination works.
+    pub fn note_working(&self, destination: usize) {
+        let health = &self.health[destination];
+        health.stopped_until.set(None);
+        health.code.replace(None);
+        self.last_progress.set(self.now());
+    }
+
+    /// Whether any destination is refusing now.
+    pub fn any_refusing(&self) -> Option<String> {
+        self.health.iter().find_map(|h| h.code.borrow().clone())
+    }
+
+    /// Notes a failed call to the table: said once for each outage. A table that refuses for good ends the run.
+    pub fn note_table(&self, error: &LedgerError) {
+        if !self.table_down.replace(true) {
+            tracing::warn!(route = %self.settings.route, %error, "the checkpoint table does not answer: sending waits");
+        }
+        if let LedgerError::Store(StoreError::Failed {
+            kind: Trouble::Denied | Trouble::Missing,
+            ..
+        }) = error
+        {
+            self.stop.request(Reason::Unavailable(error.to_string()));
+        }
+    }
+
+    /// Notes that the table answers.
+    pub fn note_table_works(&self) {
+        if self.table_down.replace(false) {
+            tracing::info!(route = %self.settings.route, "the checkpoint table answers again");
+        }
+    }
+
+    /// Bears a failed call to the table: notes it and waits before the next try. False: nothing may be touched any more.
+    pub async fn bear(&self, error: &LedgerError, backoff: &mut Backoff) -> bool {
+        if *error == LedgerError::Superseded {
+            self.stop.request(Reason::Superseded);
+        } else {
+            self.note_table(error);
+        }
+        let wait = backoff.next(&*self.wiring.clock);
+        tokio::select! {
+            biased;
+            () = self.stop.touching_forbidden() => false,
+            () = self.wiring.clock.sleep(wait) => true,
+        }
+    }
+
+    /// Notes an id in trouble for the result.
+    pub fn note_trouble(&self, id: Id, state: RecordState) {
+        let mut trouble = self.trouble.borrow_mut();
+        if trouble.len() < LISTED_MAX || trouble.contains_key(&id) {
+            trouble.insert(id, state);
+        }
+    }
+
+    /// The sum of the lanes' totals.
+    pub fn sum(&self) -> Totals {
+        let mut sum = Totals::default();
+        for totals in self.totals.borrow().iter() {
+            sum.add(totals);
+        }
+        sum
+    }
+
+    /// Nothing is in hand, nothing is being asked, and the last long polls found nothing.
+    pub fn is_idle(&self) -> bool {
+        self.empty_polls.get() >= 2 && self.asking.get() == 0 && self.hands.borrow().is_empty()
+    }
+
+    /// Whether a lane has something in its page whose visibility has run out without a hand-over: then no heartbeat may say
+    /// that all is well.
+    pub fn is_overdue(&self) -> bool {
+        let now = self.now();
+        self.due
+            .iter()
+            .flatten()
+            .any(|due| due.get().is_some_and(|d| now >= d))
+    }
+
+    /// The burst of this process when `processes` share the run's.
+    pub fn burst_among(&self, processes: i64) -> u32 {
+        match self.settings.burst {
+            None => crate::message::BATCH_ENTRIES as u32,
+            Some(all) => (i64::from(all) / processes.max(1)).max(1) as u32,
+        }
+    }
+
+    /// Puts what the coordinator granted in force.
+    pub fn apply_grant(&self, grant: Grant) {
+        self.pacer
+            .set(grant.share, self.burst_among(grant.processes));
+        if self.paused.replace(grant.paused) != grant.paused {
+            tracing::info!(route = %self.settings.route, paused = grant.paused, "the run was paused or resumed by hand");
+            self.fresh.notify_waiters();
+        }
+        self.grant.set(grant);
+        if let Some(journal) = &self.journal
+            && grant.ended >= journal.epoch
+        {
+            self.stop.request(Reason::Ended);
+        }
+    }
+}

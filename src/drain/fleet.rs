@@ -1,0 +1,253 @@
+//! The fleet of a run's processes. One of them coordinates: it sweeps the dead, shares out the rate and passes on what people
+//! asked for. The others only watch whether it lives.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::context::{Context, Journal};
+use super::sweep;
+use super::watch::{Sighting, Watch};
+use crate::ledger::{Grant, LedgerError, Registration, RunItem};
+use crate::pace::UNLIMITED;
+use crate::port::{Clock, Ports};
+use crate::stop::Reason;
+
+/// With more processes, each non-coordinator looks at the coordinator's heartbeat less often, so that all of them together read it
+/// at most this often a second.
+const WATCHERS_PER_S: u32 = 200;
+
+/// Coordinates, or watches the coordinator, until the task is dropped.
+pub async fn tend<P: Ports>(ctx: Rc<Context<P>>) {
+    let Some(journal) = &ctx.journal else { return };
+    let mut watch = Watch::default();
+    loop {
+        let round = match journal.ledger.run(&journal.me.run).await {
+            Ok(Some(run)) if run.coordinator.as_ref() == Some(&journal.me.process) => {
+                coordinate(&ctx, journal, &run, &mut watch).await
+            }
+            Ok(Some(run)) => stand_by(&ctx, journal, &run, &mut watch).await,
+            Ok(None) => {
+                ctx.stop.request(Reason::Failed(
+                    "the run's item is gone from the checkpoint table".into(),
+                ));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = round {
+            if error == LedgerError::Superseded {
+                return;
+            }
+            ctx.note_table(&error);
+        }
+        // Twice a beat, so that a death is noticed well within a second lease.
+        let wait = ctx.settings.timings.heartbeat / 2;
+        let processes = ctx.grant.get().processes.clamp(1, 100_000) as u32;
+        let spread = Duration::from_secs_f64(f64::from(processes) / f64::from(WATCHERS_PER_S));
+        let wait = if is_coordinator(&ctx) {
+            wait
+        } else {
+            wait.max(spread)
+        };
+        ctx.wiring.clock.sleep(wait).await;
+    }
+}
+
+/// Whether this process was coordinator when it looked last.
+pub fn is_coordinator<P: Ports>(ctx: &Context<P>) -> bool {
+    ctx.coordinates.get()
+}
+
+/// Watches the coordinator, and takes its place when it is gone.
+async fn stand_by<P: Ports>(
+    ctx: &Context<P>,
+    journal: &Journal<P>,
+    run: &RunItem,
+    watch: &mut Watch,
+) -> Result<(), LedgerError> {
+    ctx.coordinates.set(false);
+    if run.ended && run.epoch >= journal.epoch {
+        ctx.stop.request(Reason::Ended);
+        return Ok(());
+    }
+    if let Some(name) = run.coordinator.clone().filter(|c| !c.is_empty()) {
+        let names = [name];
+        watch.keep(&names);
+        let seen = watch.look(ctx, &journal.ledger, &names).await?;
+        let Some(seen) = seen.first() else {
+            return Ok(());
+        };
+        if !seen.gone {
+            if !seen.is_dead(ctx.settings.timings.lease) {
+                return Ok(());
+            }
+            // Not all at once: with thousands of processes the first to come does it for all.
+            let processes = ctx.grant.get().processes.max(1) as u64;
+            let spread_ms = processes * 1000 / u64::from(WATCHERS_PER_S);
+            let wait = ctx.wiring.clock.random() % (spread_ms + 1);
+            ctx.wiring.clock.sleep(Duration::from_millis(wait)).await;
+            let processes = journal.ledger.processes().await?;
+            if let Some(dead) = processes.iter().find(|p| p.process == names[0]) {
+                sweep::fence_and_sweep(ctx, journal, dead, seen).await?;
+            }
+            // Did it beat after all?
+            let still = journal.ledger.beats(&names).await?;
+            if still.iter().flatten().any(|b| b.fenced_by.is_none()) {
+                return Ok(());
+            }
+        }
+    }
+    if ctx.stop.is_requested() {
+        return Ok(());
+    }
+    let old = run.coordinator.as_deref().filter(|c| !c.is_empty());
+    let me = &journal.me.process;
+    let now = journal
+        .ledger
+        .coordinate(&journal.me.run, old, run.term, me)
+        .await?;
+    match now.filter(|run| run.coordinator.as_ref() == Some(me)) {
+        Some(run) => coordinate(ctx, journal, &run, watch).await,
+        None => Ok(()),
+    }
+}
+
+/// One round of the coordinator.
+async fn coordinate<P: Ports>(
+    ctx: &Context<P>,
+    journal: &Journal<P>,
+    run: &RunItem,
+    watch: &mut Watch,
+) -> Result<(), LedgerError> {
+    ctx.coordinates.set(true);
+    let all = journal.ledger.processes().await?;
+    let names: Vec<String> = all.iter().map(|p| p.process.clone()).collect();
+    watch.keep(&names);
+    let seen = watch.look(ctx, &journal.ledger, &names).await?;
+    let mut living: Vec<(&Registration, Sighting)> = Vec::new();
+    for (process, seen) in all.iter().zip(seen) {
+        let me = process.process == journal.me.process;
+        if !me && seen.gone {
+            // Its heartbeat item went first or expired: only the registration is left.
+            sweep::sweep(&journal.ledger, process, "died", &journal.me.process).await?;
+        } else if !me && seen.is_dead(ctx.settings.timings.lease) {
+            sweep::fence_and_sweep(ctx, journal, process, &seen).await?;
+        } else if process.run == journal.me.run {
+            living.push((process, seen));
+        }
+    }
+    share_out(ctx, journal, run, &living).await
+}
+
+/// Makes every process's share what it should be: first lowers, and raises only what the lowered ones have acknowledged, so that
+/// the sum of what may be sent never exceeds the rate.
+async fn share_out<P: Ports>(
+    ctx: &Context<P>,
+    journal: &Journal<P>,
+    run: &RunItem,
+    living: &[(&Registration, Sighting)],
+) -> Result<(), LedgerError> {
+    let n = living.len() as i64;
+    // With less than a message a second each, some get a share of one and the others none.
+    let sharers = match run.rate {
+        rate if rate < 0 => n,
+        rate => n
+            .min((rate / 1000).max(1))
+            .min(ctx.settings.burst.map_or(i64::MAX, i64::from)),
+    };
+    let target = |place: usize| match run.rate {
+        rate if rate < 0 => UNLIMITED,
+        rate if (place as i64) < sharers => rate / sharers,
+        _ => 0,
+    };
+    let as_limit = |share: i64| {
+        if share < 0 {
+            i64::MAX / 1_000_000
+        } else {
+            share
+        }
+    };
+    let mut committed: Vec<i64> = Vec::with_capacity(living.len());
+    let mut grants: Vec<Grant> = Vec::with_capacity(living.len());
+    for (place, (process, seen)) in living.iter().enumerate() {
+        let beat = seen.beat.clone().unwrap_or_default();
+        let now = beat.grant.share;
+        let lower = as_limit(target(place)) < as_limit(now);
+        let grant = Grant {
+            term: run.term,
+            share: if lower { target(place) } else { now },
+            paused: run.paused,
+            ended: if run.ended { run.epoch } else { 0 },
+            processes: sharers.max(1),
+        };
+        let stored = if grant == beat.grant {
+            Some(beat)
+        } else {
+            // Writing also stamps the item with this term: an older coordinator can raise nothing any more.
+            journal.ledger.grant(&process.process, &grant).await?
+        };
+        let stored = stored.unwrap_or_default();
+        // The larger of what it was told and what it last said it does.
+        committed.push(as_limit(stored.grant.share).max(as_limit(stored.doing.share)));
+        grants.push(grant);
+    }
+    for (place, (process, _)) in living.iter().enumerate() {
+        if grants[place].share == target(place) {
+            continue;
+        }
+        let share = match run.rate {
+            rate if rate < 0 => UNLIMITED,
+            rate => {
+                let others: i64 = committed
+                    .iter()
+                    .enumerate()
+                    .filter(|(i, _)| *i != place)
+                    .map(|(_, c)| c)
+                    .sum();
+                target(place).min(rate.saturating_sub(others)).max(0)
+            }
+        };
+        if as_limit(share) <= as_limit(grants[place].share) && run.rate >= 0 {
+            continue;
+        }
+        let grant = Grant {
+            share,
+            ..grants[place]
+        };
+        if journal
+            .ledger
+            .grant(&process.process, &grant)
+            .await?
+            .is_some()
+        {
+            committed[place] = committed[place].max(as_limit(share));
+        }
+    }
+    Ok(())
+}
+
+/// The coordinator declares the run's epoch over: in its record, then to every process.
+///
+/// # Errors
+/// When the table cannot be written; calling again goes on.
+pub async fn declare_end<P: Ports>(journal: &Journal<P>, outcome: &str) -> Result<(), LedgerError> {
+    let run = &journal.me.run;
+    journal.ledger.end_run(run, journal.epoch, outcome).await?;
+    for process in journal.ledger.processes().await? {
+        if process.run != *run || process.process == journal.me.process {
+            continue;
+        }
+        let beats = journal
+            .ledger
+            .beats(std::slice::from_ref(&process.process))
+            .await?;
+        if let Some(Some(beat)) = beats.first() {
+            let grant = Grant {
+                ended: journal.epoch,
+                ..beat.grant
+            };
+            journal.ledger.grant(&process.process, &grant).await?;
+        }
+    }
+    Ok(())
+}

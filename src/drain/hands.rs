@@ -1,0 +1,95 @@
+//! What this process has in hand, and what it sent lately: for its own ids a process trusts its memory.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::message::Id;
+
+/// How many recently sent ids are remembered, at least; at most twice as many (about 2 MB).
+const RECENT: usize = 32_768;
+
+/// A set that forgets its oldest members, in two generations.
+#[derive(Default)]
+pub struct Lately {
+    young: HashSet<Id>,
+    old: HashSet<Id>,
+}
+
+impl Lately {
+    /// Adds an id.
+    pub fn insert(&mut self, id: Id) {
+        if self.young.len() >= RECENT {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(id);
+    }
+
+    /// Whether the id was added lately.
+    pub fn contains(&self, id: Id) -> bool {
+        self.young.contains(&id) || self.old.contains(&id)
+    }
+
+    /// Forgets an id.
+    pub fn remove(&mut self, id: Id) {
+        self.young.remove(&id);
+        self.old.remove(&id);
+    }
+}
+
+/// The ids in hand, each with the newest receipt handle where a later delivery brought one.
+#[derive(Default)]
+pub struct Hands {
+    ids: HashMap<Id, Option<String>>,
+    /// What was accepted by a destination (or is otherwise done) lately.
+    pub done: Lately,
+    /// Without a table only: sends whose answer was lost.
+    pub doubtful: Lately,
+    /// Messages the destination refused and that stay hidden in the source.
+    pub parked: Lately,
+}
+
+/// What memory says of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Not in hand and not done lately; it is in hand now.
+    New,
+    /// In hand: this delivery's handle replaces the older one, the deadline stays.
+    InHand,
+    /// Done lately: it is in hand now, and only its delete is owed.
+    Done,
+}
+
+impl Hands {
+    /// Takes a delivery in hand, or recognises it.
+    pub fn take(&mut self, id: Id, handle: &str) -> Seen {
+        if let Some(newest) = self.ids.get_mut(&id) {
+            *newest = Some(handle.to_owned());
+            return Seen::InHand;
+        }
+        self.ids.insert(id, None);
+        if self.done.contains(id) {
+            Seen::Done
+        } else {
+            Seen::New
+        }
+    }
+
+    /// The newest handle that came after the first, if any.
+    pub fn newest(&self, id: Id) -> Option<&str> {
+        self.ids.get(&id).and_then(|handle| handle.as_deref())
+    }
+
+    /// Lets go of an id.
+    pub fn drop(&mut self, id: Id) {
+        self.ids.remove(&id);
+    }
+
+    /// How many ids are in hand.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether nothing is in hand.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}

@@ -1,0 +1,276 @@
+//! Joining a run: which run it is, whether another one drains the source, and this process's registration.
+
+use std::time::Duration;
+
+use super::context::Journal;
+use super::settings::{Cutoff, Settings};
+use super::sweep;
+use crate::ledger::{Grant, Ledger, LedgerError, Registration, RunItem};
+use crate::pace::{UNLIMITED, share_of};
+use crate::port::{Clock, Ports};
+use crate::stop::Stop;
+
+/// Why a process may not join.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// Somebody else is at the source; the line says who and what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// The run would have to be created, and it is too late for that.
+    #[error("{0}")]
+    TooLate(String),
+    /// A stop was asked for meanwhile.
+    #[error("stopped before the run was joined")]
+    Stopped,
+    /// The table.
+    #[error(transparent)]
+    Table(#[from] LedgerError),
+}
+
+/// A joined run.
+pub struct Joined<P: Ports> {
+    /// The journal.
+    pub journal: Journal<P>,
+    /// The run's cut-off, milliseconds since the epoch.
+    pub cutoff_ms: Option<i64>,
+    /// This process coordinates the run.
+    pub coordinates: bool,
+    /// What this process starts with.
+    pub grant: Grant,
+}
+
+/// Joins the run `run`, creating it if need be. `too_late`: why it may not be created any more, if so.
+///
+/// # Errors
+/// See [`JoinError`].
+pub async fn join<P: Ports>(
+    settings: &Settings,
+    ledger: Ledger<P>,
+    clock: &P::Clock,
+    stop: &Stop,
+    run: &str,
+    too_late: Option<String>,
+) -> Result<Joined<P>, JoinError> {
+    let now_ms = clock.wall().local.timestamp_millis();
+    let process = ulid_of(clock, now_ms);
+    let me = Registration {
+        process: process.clone(),
+        run: run.to_owned(),
+        shard: i64::from(settings.shard),
+        since_ms: now_ms,
+        host: settings.host.clone(),
+    };
+    let cutoff_ms = match settings.cutoff {
+        Cutoff::RunStart => Some(now_ms),
+        Cutoff::None => None,
+        Cutoff::At(at) => Some(at.timestamp_millis()),
+    };
+    if let Some(why) = too_late
+        && ledger.run(run).await?.is_none()
+    {
+        return Err(JoinError::TooLate(why));
+    }
+    let new = RunItem {
+        route: settings.route.clone(),
+        source: settings.source.clone(),
+        settings: settings.fingerprint.clone(),
+        since_ms: now_ms,
+        epoch: 1,
+        cutoff_ms,
+        ended: false,
+        outcome: None,
+        coordinator: Some(process.clone()),
+        term: 1,
+        paused: false,
+        rate: share_of(settings.rate),
+    };
+    clear_the_source(settings, &ledger, clock, stop, run, &process).await?;
+    let (mut item, created) = ledger.create_run(run, &new).await?;
+    if !created && (item.ended || item.settings != settings.fingerprint) {
+        if !item.ended {
+            // Nobody of it lives (that was seen above): its settings may be replaced.
+            ledger.end_run(run, item.epoch, "interrupted").await?;
+        }
+        ledger
+            .reopen_run(
+                run,
+                item.epoch,
+                cutoff_ms,
+                &settings.fingerprint,
+                share_of(settings.rate),
+            )
+            .await?;
+        item = ledger.run(run).await?.unwrap_or(new);
+        if item.settings != settings.fingerprint {
+            return Err(JoinError::Refused(refusal(run, "with other settings")));
+        }
+    }
+    let alone = ledger.processes().await?.is_empty();
+    let mut coordinates = created;
+    if !created && alone {
+        let old = item.coordinator.clone().filter(|c| !c.is_empty());
+        if let Some(now) = ledger
+            .coordinate(run, old.as_deref(), item.term, &process)
+            .await?
+        {
+            coordinates = now.coordinator.as_ref() == Some(&process);
+            item = now;
+        }
+    }
+    let grant = Grant {
+        term: if coordinates { item.term } else { 0 },
+        // Who joins has no share of a rate, unless nobody else can have one.
+        share: if item.rate < 0 {
+            UNLIMITED
+        } else if coordinates && alone {
+            item.rate
+        } else {
+            0
+        },
+        paused: item.paused,
+        ended: 0,
+        processes: 1,
+    };
+    ledger.register(&me, settings.pages() as u32, grant).await?;
+    // Whoever takes the source over looks at its processes afterwards, and whoever registers looks at the owner
+    // afterwards: of two at the same time at least one sees the other.
+    if let Some(owner) = ledger.owner().await?
+        && owner.run != run
+    {
+        sweep::sweep(&ledger, &me, "refused", &process).await?;
+        return Err(JoinError::Refused(refusal(&owner.run, "")));
+    }
+    Ok(Joined {
+        journal: Journal {
+            ledger,
+            me,
+            epoch: item.epoch,
+        },
+        cutoff_ms: item.cutoff_ms,
+        coordinates,
+        grant,
+    })
+}
+
+fn refusal(run: &str, how: &str) -> String {
+    let how = if how.is_empty() {
+        String::new()
+    } else {
+        format!(" {how}")
+    };
+    format!(
+        "the source is being drained by the run '{run}'{how}: wait until it has ended (`sqs-drain status '{run}'`), or stop it"
+    )
+}
+
+/// Makes sure that no other run (nor this one with other settings) is alive at the source, sweeps what dead ones left behind, and
+/// makes this run the source's owner.
+async fn clear_the_source<P: Ports>(
+    settings: &Settings,
+    ledger: &Ledger<P>,
+    clock: &P::Clock,
+    stop: &Stop,
+    run: &str,
+    by: &str,
+) -> Result<(), JoinError> {
+    loop {
+        let owner = ledger.owner().await?;
+        strangers_must_be_dead(settings, ledger, clock, stop, run, by).await?;
+        if owner.as_ref().is_some_and(|o| o.run == run) {
+            return Ok(());
+        }
+        if !ledger.take_owner(owner.as_ref(), run).await? {
+            // Another run was faster: look again who it is.
+            continue;
+        }
+        let late = strangers_must_be_dead(settings, ledger, clock, stop, run, by).await;
+        if late.is_err()
+            && let (Some(old), Some(mine)) = (&owner, ledger.owner().await?)
+            && mine.run == run
+        {
+            ledger.take_owner(Some(&mine), &old.run).await?;
+        }
+        return late;
+    }
+}
+
+/// Watches the processes of other runs (and of this one with other settings) for a lease: refuses when one lives, sweeps when
+/// all are dead.
+async fn strangers_must_be_dead<P: Ports>(
+    settings: &Settings,
+    ledger: &Ledger<P>,
+    clock: &P::Clock,
+    stop: &Stop,
+    run: &str,
+    by: &str,
+) -> Result<(), JoinError> {
+    let all = ledger.processes().await?;
+    if all.is_empty() {
+        return Ok(());
+    }
+    let same_settings = match ledger.run(run).await? {
+        Some(item) => item.settings == settings.fingerprint,
+        None => true,
+    };
+    let strangers: Vec<Registration> = all
+        .into_iter()
+        .filter(|p| p.run != run || !same_settings)
+        .collect();
+    if strangers.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(
+        route = %settings.route,
+        processes = strangers.len(),
+        run = %strangers[0].run,
+        "another run's processes are registered at the source: watching whether they live"
+    );
+    let names: Vec<String> = strangers.iter().map(|p| p.process.clone()).collect();
+    let first = ledger.beats(&names).await?;
+    let since = clock.now();
+    let lease = settings.timings.lease;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.requested() => return Err(JoinError::Stopped),
+            () = clock.sleep(settings.timings.heartbeat.min(Duration::from_secs(1))) => {}
+        }
+        let began = clock.now();
+        let beats = ledger.beats(&names).await?;
+        for ((stranger, first), now) in strangers.iter().zip(&first).zip(&beats) {
+            let moved = matches!((first, now), (Some(a), Some(b)) if a.number != b.number && b.fenced_by.is_none());
+            if moved {
+                let how = if stranger.run == run {
+                    "with other settings"
+                } else {
+                    ""
+                };
+                return Err(JoinError::Refused(refusal(&stranger.run, how)));
+            }
+        }
+        if began.since(since) < lease {
+            continue;
+        }
+        for (stranger, beat) in strangers.iter().zip(beats) {
+            let fenced = match beat {
+                Some(beat) => {
+                    beat.fenced_by.is_some()
+                        || ledger.fence(&stranger.process, beat.number, by).await?
+                }
+                None => true,
+            };
+            if !fenced {
+                return Err(JoinError::Refused(refusal(&stranger.run, "")));
+            }
+            tracing::warn!(route = %settings.route, process = %stranger.process, run = %stranger.run, "a process of an earlier run is dead: settling what it left behind");
+            sweep::sweep(ledger, stranger, "died", by).await?;
+        }
+        return Ok(());
+    }
+}
+
+/// A ULID from injected time and chance.
+fn ulid_of(clock: &impl Clock, now_ms: i64) -> String {
+    let random = u128::from(clock.random()) << 64 | u128::from(clock.random());
+    ulid::Ulid::from_parts(now_ms.unsigned_abs(), random).to_string()
+}

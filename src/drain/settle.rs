@@ -1,0 +1,268 @@
+//! Settling a page whose outcomes are marked: deletes, releases, and a record of its own for whatever cannot be settled in time.
+
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use super::context::Context;
+use super::delivery::{Back, Delivery, Fate};
+use super::lane::trouble_of;
+use super::send;
+use crate::journal::Fact;
+use crate::ledger::Listed;
+use crate::message::{BATCH_ENTRIES, ReceiptOutcome, VISIBILITY_MAX_S};
+use crate::port::{Clock, Ports, Source};
+
+/// Settles a page that stands marked in the journal: when this returns, nothing of it is owed by this lane any more, or
+/// nothing may be touched.
+pub async fn settle<P: Ports>(ctx: &Context<P>, lane: usize, page: &[Delivery]) {
+    if page.is_empty() {
+        return;
+    }
+    let refused: Vec<&Delivery> = pick(page, |f| matches!(f, Fate::Refused(_)))
+        .into_iter()
+        .filter(|d| !d.park.get())
+        .collect();
+    let to_reject = !refused.is_empty() && ctx.wiring.reject.is_some();
+    let refusals = async {
+        if to_reject {
+            send::send_to_reject(ctx, refused).await;
+        }
+        let (parked, lost): (Vec<&Delivery>, Vec<&Delivery>) =
+            pick(page, |f| matches!(f, Fate::Refused(_)))
+                .into_iter()
+                .partition(|d| d.park.get());
+        let rejected = pick(page, |f| *f == Fate::Rejected);
+        futures::join!(
+            park(ctx, parked),
+            // A copy may be in the reject queue: whoever receives the message next must know.
+            hand_over(ctx, lost),
+            async {
+                if to_reject {
+                    delete(ctx, rejected).await;
+                }
+            },
+        );
+    };
+    let done = pick(page, |f| match f {
+        Fate::Sent | Fate::Known | Fate::Held(_) => true,
+        Fate::Rejected => !to_reject,
+        _ => false,
+    });
+    let unknown = pick(page, |f| *f == Fate::Unknown);
+    let back = pick(page, |f| matches!(f, Fate::Unsent(_)));
+    futures::join!(
+        refusals,
+        delete(ctx, done),
+        hand_over(ctx, unknown),
+        release(ctx, back),
+    );
+    list(ctx, page).await;
+    let mut totals = ctx.totals.borrow_mut();
+    let mut hands = ctx.hands.borrow_mut();
+    for delivery in page {
+        delivery.count(&mut totals[lane]);
+        hands.drop(delivery.message.id);
+    }
+}
+
+fn pick(page: &[Delivery], wanted: impl Fn(&Fate) -> bool) -> Vec<&Delivery> {
+    page.iter().filter(|d| wanted(&d.fate.borrow())).collect()
+}
+
+fn handle<P: Ports>(ctx: &Context<P>, delivery: &Delivery) -> String {
+    let hands = ctx.hands.borrow();
+    let newest = hands.newest(delivery.message.id);
+    newest
+        .unwrap_or(&delivery.message.receipt_handle)
+        .to_owned()
+}
+
+/// Deletes, and hands over whatever was not deleted for sure before its deadline.
+async fn delete<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
+    if let Some(journal) = &ctx.journal {
+        // The hold queue's name for a copy is kept before the original goes.
+        let held = list.iter().filter_map(|d| match &*d.fate.borrow() {
+            Fate::Held(held_as) => Some((d.message.id, held_as.clone())),
+            _ => None,
+        });
+        let notes = held.map(|(id, held_as)| async move {
+            if let Err(error) = journal.ledger.note_held_as(id, &held_as, ctx.name()).await {
+                ctx.note_table(&error);
+            }
+        });
+        futures::future::join_all(notes).await;
+    }
+    let batches = list.chunks(BATCH_ENTRIES);
+    let unsettled = futures::future::join_all(batches.map(|b| delete_batch(ctx, b))).await;
+    hand_over(ctx, unsettled.into_iter().flatten().collect()).await;
+}
+
+/// Deletes one batch, trying again what failed until the deadline. Answers with what is not settled.
+async fn delete_batch<'a, P: Ports>(ctx: &Context<P>, batch: &[&'a Delivery]) -> Vec<&'a Delivery> {
+    let mut todo: Vec<&Delivery> = batch.to_vec();
+    let mut unsettled = Vec::new();
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
+    loop {
+        let now = ctx.now();
+        todo.retain(|d| {
+            let timely = now < d.deadline;
+            if !timely {
+                unsettled.push(*d);
+            }
+            timely
+        });
+        if todo.is_empty() || ctx.stop.forbids_touching() {
+            return unsettled;
+        }
+        let handles: Vec<String> = todo.iter().map(|d| handle(ctx, d)).collect();
+        let outcomes = ctx.wiring.source.delete(&handles).await;
+        let answered = ctx.now();
+        let mut again = Vec::new();
+        let mut code = None;
+        for (delivery, outcome) in todo.iter().zip(outcomes) {
+            match outcome {
+                // A delete answered late may have met a newer delivery's handle: it settles nothing.
+                ReceiptOutcome::Done if answered < delivery.deadline => {}
+                ReceiptOutcome::Done | ReceiptOutcome::Stale(_) => unsettled.push(*delivery),
+                ReceiptOutcome::Retry(c) => {
+                    code = Some(c);
+                    again.push(*delivery);
+                }
+            }
+        }
+        todo = again;
+        if let Some(code) = code {
+            if backoff.failures() == 0 {
+                tracing::warn!(route = %ctx.settings.route, code, entries = todo.len(), "a delete failed: trying again");
+            }
+            let wait = backoff.next(&*ctx.wiring.clock);
+            ctx.wiring.clock.sleep(wait).await;
+        }
+    }
+}
+
+/// Gives each id a record of its own, so that whoever receives it next knows. Goes on until that stands, or nothing may be touched.
+async fn hand_over<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
+    let Some(journal) = &ctx.journal else {
+        let mut hands = ctx.hands.borrow_mut();
+        for delivery in list.iter().filter(|d| *d.fate.borrow() == Fate::Unknown) {
+            hands.doubtful.insert(delivery.message.id);
+        }
+        return;
+    };
+    let one = |delivery: &Delivery| {
+        let id = delivery.message.id;
+        let fact = delivery.entry().map(|e| Fact::of(&e));
+        async move {
+            let Some(fact) = fact else { return };
+            let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+            while let Err(error) = journal.ledger.add_fact(id, fact, ctx.name()).await {
+                if !ctx.bear(&error, &mut backoff).await {
+                    return;
+                }
+            }
+        }
+    };
+    futures::future::join_all(list.into_iter().map(one)).await;
+}
+
+/// Gives messages back: they are out of the page already.
+async fn release<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
+    let unclaimed = futures::future::join_all(list.iter().map(|d| unclaim(ctx, d))).await;
+    let now = ctx.now();
+    let slack = ctx.settings.timings.send_timeout + ctx.settings.timings.margin;
+    let visible: Vec<(String, Duration)> = list
+        .iter()
+        .zip(unclaimed)
+        .filter(|(d, unclaimed)| {
+            *unclaimed
+                && *d.fate.borrow() == Fate::Unsent(Back::Now)
+                // Only while there is time for the answer: later the handle may hide somebody else's delivery.
+                && now.after(slack) < d.visible_at
+        })
+        .map(|(d, _)| (handle(ctx, d), Duration::ZERO))
+        .collect();
+    change_visibility(ctx, &visible).await;
+}
+
+/// Gives back one's own claim on a message that was surely not sent. True: nothing stands in the next delivery's way.
+async fn unclaim<P: Ports>(ctx: &Context<P>, delivery: &Delivery) -> bool {
+    let (Some(journal), Some(token)) = (&ctx.journal, &delivery.claim) else {
+        return true;
+    };
+    match journal.ledger.unclaim(delivery.message.id, token).await {
+        Ok(gone) => gone,
+        Err(error) => {
+            ctx.note_table(&error);
+            false
+        }
+    }
+}
+
+/// Hides refused messages in the source for as long as SQS allows, and notes that this run does not try them again.
+async fn park<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
+    if list.is_empty() {
+        return;
+    }
+    for delivery in &list {
+        ctx.hands.borrow_mut().parked.insert(delivery.message.id);
+    }
+    if let Some(journal) = &ctx.journal {
+        let notes = list.iter().map(|d| async move {
+            let (id, run) = (d.message.id, &journal.me.run);
+            if let Err(error) = journal.ledger.park(id, run, ctx.name()).await {
+                ctx.note_table(&error);
+            }
+        });
+        futures::future::join_all(notes).await;
+        futures::future::join_all(list.iter().map(|d| unclaim(ctx, d))).await;
+    }
+    let visibility = ctx.settings.timings.visibility;
+    let now = ctx.now();
+    let hidden: Vec<(String, Duration)> = list
+        .iter()
+        .map(|d| {
+            // The 12 hours count from the receive; one minute for the answer.
+            let age = visibility.saturating_sub(d.visible_at.since(now));
+            let rest = Duration::from_secs(u64::from(VISIBILITY_MAX_S)).saturating_sub(age);
+            (handle(ctx, d), rest.saturating_sub(Duration::from_secs(60)))
+        })
+        .collect();
+    change_visibility(ctx, &hidden).await;
+}
+
+async fn change_visibility<P: Ports>(ctx: &Context<P>, list: &[(String, Duration)]) {
+    let batches = list.chunks(BATCH_ENTRIES).map(|batch| async move {
+        let outcomes = ctx.wiring.source.set_visibility(batch).await;
+        let again: Vec<(String, Duration)> = batch
+            .iter()
+            .zip(outcomes)
+            .filter(|(_, outcome)| matches!(outcome, ReceiptOutcome::Retry(_)))
+            .map(|(entry, _)| entry.clone())
+            .collect();
+        if !again.is_empty() {
+            // Once more; after that it becomes visible by itself.
+            ctx.wiring.source.set_visibility(&again).await;
+        }
+    });
+    futures::future::join_all(batches).await;
+}
+
+/// Lists what is in trouble: in the result, and under the run in the table.
+async fn list<P: Ports>(ctx: &Context<P>, page: &[Delivery]) {
+    let notes = page
+        .iter()
+        .filter_map(|d| trouble_of(d).map(|t| (d, t)))
+        .map(|(delivery, (state, code))| {
+            let id = delivery.message.id;
+            ctx.note_trouble(id, state);
+            async move {
+                let Some(journal) = &ctx.journal else { return };
+                let listed = Listed { id, state, code };
+                if let Err(error) = journal.ledger.list(&journal.me.run, &listed).await {
+                    ctx.note_table(&error);
+                }
+            }
+        });
+    futures::future::join_all(notes).await;
+}

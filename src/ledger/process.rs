@@ -1,0 +1,376 @@
+//! Registration, heartbeats, fences, pages, and what is left of a process when it ends.
+
+use super::items::{item, n, s};
+use super::*;
+
+/// What a heartbeat learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beaten {
+    /// It counted; the item as it is now, with the coordinator's grant.
+    Alive(Beat),
+    /// This process was fenced, or swept altogether.
+    Superseded,
+}
+
+fn beat_key(process: &str) -> Key {
+    Key::new(format!("process#{process}"), "beat")
+}
+
+fn page_key(process: &str, lane: u32) -> Key {
+    Key::new(format!("process#{process}"), format!("page#{lane}"))
+}
+
+impl<P: Ports> Ledger<P> {
+    fn registration_key(&self, process: &str) -> Key {
+        Key::new(self.source_pk(), format!("process#{process}"))
+    }
+
+    /// The run that drains the source now.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn owner(&self) -> Result<Option<Owner>, LedgerError> {
+        let found = self.get_one(Key::new(self.source_pk(), "owner")).await?;
+        let Some(found) = found else { return Ok(None) };
+        let r = super::items::Reader(&found);
+        Ok(Some(Owner {
+            run: r.s("run")?,
+            since_ms: r.n("since")?,
+        }))
+    }
+
+    /// Makes `run` the source's owner if it still is as read (`expected`). False: somebody else was first.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn take_owner(
+        &self,
+        expected: Option<&Owner>,
+        run: &str,
+    ) -> Result<bool, LedgerError> {
+        let when = match expected {
+            None => all([Test::Absent]),
+            Some(owner) => all([Test::Eq("run".into(), Datum::S(owner.run.clone()))]),
+        };
+        let new = item([("run", s(run)), ("since", n(self.now_ms()))]);
+        match self
+            .put(Key::new(self.source_pk(), "owner"), when, new, KEPT)
+            .await
+        {
+            Ok(()) => Ok(true),
+            Err(StoreError::Conflict(Some(old))) if old.get("run") == s(run).as_ref() => Ok(true),
+            Err(StoreError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Registers a process: its heartbeat item, its empty pages, then (so that whoever sees the registration finds the
+    /// rest) the registration itself. From then on pages are only ever updated.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn register(
+        &self,
+        registration: &Registration,
+        lanes: u32,
+        grant: Grant,
+    ) -> Result<(), LedgerError> {
+        let process = &registration.process;
+        let mut beat = Beat::doing_item(&Doing::default(), 0, self.now_ms());
+        beat.extend(Beat::grant_item(&grant));
+        let create = |key: Key, new: Item| async move {
+            match self.put(key, all([Test::Absent]), new, KEPT).await {
+                // A ULID is ours alone: what is there already is our own first attempt.
+                Ok(()) | Err(StoreError::Conflict(Some(_))) => Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        let pages = (0..lanes).map(|lane| {
+            create(
+                page_key(process, lane),
+                StoredPage::to_item(&Page::default(), 0),
+            )
+        });
+        let (beat, pages) = futures::join!(
+            create(beat_key(process), beat),
+            futures::future::try_join_all(pages)
+        );
+        beat?;
+        pages?;
+        let new = item([
+            ("run", s(&registration.run)),
+            ("shard", n(registration.shard)),
+            ("since", n(registration.since_ms)),
+            ("host", s(&registration.host)),
+        ]);
+        create(self.registration_key(process), new).await?;
+        Ok(())
+    }
+
+    /// All processes registered under the source.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn processes(&self) -> Result<Vec<Registration>, LedgerError> {
+        let found = self.store.query(&self.source_pk(), "process#").await?;
+        found
+            .into_iter()
+            .map(|(sk, item)| {
+                let r = super::items::Reader(&item);
+                Ok(Registration {
+                    process: sk.trim_start_matches("process#").to_owned(),
+                    run: r.s("run")?,
+                    shard: r.opt_n("shard").unwrap_or(0),
+                    since_ms: r.opt_n("since").unwrap_or(0),
+                    host: r.opt_s("host").unwrap_or_default(),
+                })
+            })
+            .collect()
+    }
+
+    /// The heartbeat items of processes, one answer per process; `None`: it has none (any more).
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn beats(&self, processes: &[String]) -> Result<Vec<Option<Beat>>, LedgerError> {
+        let keys: Vec<Key> = processes.iter().map(|p| beat_key(p)).collect();
+        let found = self.store.get(&keys).await?;
+        found
+            .into_iter()
+            .map(|i| i.map(|i| Beat::read(&i)).transpose().map_err(Into::into))
+            .collect()
+    }
+
+    /// Heartbeat number `number` of a process; the numbers count up by one. Repeating a number is harmless.
+    ///
+    /// # Errors
+    /// When the table cannot be written: the beat may or may not count, and must be repeated with the same number.
+    pub async fn beat(
+        &self,
+        process: &str,
+        number: i64,
+        doing: &Doing,
+    ) -> Result<Beaten, LedgerError> {
+        let when = all([
+            Test::Eq("v".into(), Datum::N(number - 1)),
+            Test::No("fenced".into()),
+        ]);
+        let set = Beat::doing_item(doing, number, self.now_ms());
+        match self.update(beat_key(process), when, set, KEPT).await {
+            Ok(new) => Ok(Beaten::Alive(Beat::read(&new)?)),
+            Err(StoreError::Conflict(Some(old))) => {
+                let old = Beat::read(&old)?;
+                // Only the process itself writes numbers: its own first attempt has taken effect.
+                if old.number == number && old.fenced_by.is_none() {
+                    Ok(Beaten::Alive(old))
+                } else {
+                    Ok(Beaten::Superseded)
+                }
+            }
+            Err(StoreError::Conflict(None)) => Ok(Beaten::Superseded),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Fences a process whose heartbeat was watched standing still at `number`: every later heartbeat of it fails. False: it has
+    /// beaten after all.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn fence(&self, process: &str, number: i64, by: &str) -> Result<bool, LedgerError> {
+        let when = all([
+            Test::Eq("v".into(), Datum::N(number)),
+            Test::No("fenced".into()),
+        ]);
+        match self
+            .update(beat_key(process), when, item([("fenced", s(by))]), KEPT)
+            .await
+        {
+            Ok(_) | Err(StoreError::Conflict(None)) => Ok(true),
+            Err(StoreError::Conflict(Some(old))) => Ok(Beat::read(&old)?.fenced_by.is_some()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Tells a process what the coordinator of `grant.term` grants it. Answers with its beat item; `None`: it is gone, or fenced, or a
+    /// coordinator of a higher term was there.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn grant(&self, process: &str, grant: &Grant) -> Result<Option<Beat>, LedgerError> {
+        let when = vec![
+            vec![Test::Exists],
+            vec![Test::No("fenced".into())],
+            vec![
+                Test::No("term".into()),
+                Test::Lt("term".into(), grant.term + 1),
+            ],
+        ];
+        match self
+            .update(beat_key(process), when, Beat::grant_item(grant), KEPT)
+            .await
+        {
+            Ok(new) => Ok(Some(Beat::read(&new)?)),
+            Err(StoreError::Conflict(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sets the paused flag of a process whatever the coordinator's term.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn tell_paused(&self, process: &str, paused: bool) -> Result<(), LedgerError> {
+        let set = item([("paused", n(i64::from(paused)))]);
+        match self
+            .update(beat_key(process), all([Test::Exists]), set, KEPT)
+            .await
+        {
+            Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Changes a process's share at once, without waiting for the coordinator, if its grant is still as read. False: it is not, or the
+    /// process is gone or fenced; then the coordinator's next round does it.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn tell_share(
+        &self,
+        process: &str,
+        seen: &Grant,
+        share: i64,
+    ) -> Result<bool, LedgerError> {
+        let when = all([
+            Test::No("fenced".into()),
+            Test::Eq("term".into(), Datum::N(seen.term)),
+            Test::Eq("share".into(), Datum::N(seen.share)),
+        ]);
+        let set = item([("share", n(share))]);
+        match self.update(beat_key(process), when, set, KEPT).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Rewrites one of this process's own pages: it must exist, and the sequence must grow.
+    ///
+    /// # Errors
+    /// [`LedgerError::Superseded`] when the page is gone; otherwise when the table cannot be written, and then the write may still
+    /// take effect later (so the next one must have a higher sequence).
+    pub async fn write_page(
+        &self,
+        process: &str,
+        lane: u32,
+        sequence: i64,
+        page: &Page,
+    ) -> Result<(), LedgerError> {
+        let new = StoredPage::to_item(page, sequence);
+        let when = all([Test::Lt("q".into(), sequence)]);
+        match self
+            .put(page_key(process, lane), when, new.clone(), KEPT)
+            .await
+        {
+            Ok(()) => Ok(()),
+            Err(StoreError::Conflict(Some(old)))
+                if new.iter().all(|(name, value)| old.get(name) == Some(value)) =>
+            {
+                Ok(())
+            }
+            Err(StoreError::Conflict(_)) => Err(LedgerError::Superseded),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// All pages of a process.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn pages(&self, process: &str) -> Result<Vec<StoredPage>, LedgerError> {
+        let found = self
+            .store
+            .query(&format!("process#{process}"), "page#")
+            .await?;
+        found
+            .into_iter()
+            .map(|(sk, item)| StoredPage::read(&sk, &item).map_err(Into::into))
+            .collect()
+    }
+
+    /// Deletes a page if it is still as it was read. False: it has changed, read it again.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn delete_page(
+        &self,
+        process: &str,
+        lane: u32,
+        sequence: i64,
+    ) -> Result<bool, LedgerError> {
+        let when = vec![vec![Test::Absent, Test::Eq("q".into(), Datum::N(sequence))]];
+        match self.delete(page_key(process, lane), when).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Folds the totals of one lane of an ended or swept process into its run's record. Folding the same again, or an older
+    /// state of the lane, changes nothing.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn fold(
+        &self,
+        of: &Registration,
+        lane: u32,
+        sequence: i64,
+        totals: &Totals,
+    ) -> Result<(), LedgerError> {
+        let seq = format!("seq{lane}");
+        let mut set = item([("shard", n(of.shard)), ("at", n(self.now_ms()))]);
+        set.insert(seq.clone(), Datum::N(sequence));
+        set.insert(format!("lane{lane}"), Datum::B(totals.encode()));
+        let when = vec![vec![Test::No(seq.clone()), Test::Lt(seq, sequence)]];
+        let key = Key::new(format!("run#{}", of.run), format!("process#{}", of.process));
+        match self.update(key, when, set, KEPT).await {
+            Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes why a process stopped into its run's record.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn fold_stop(&self, of: &Registration, stop: &str) -> Result<(), LedgerError> {
+        let key = Key::new(format!("run#{}", of.run), format!("process#{}", of.process));
+        let set = item([
+            ("stop", s(stop)),
+            ("shard", n(of.shard)),
+            ("host", s(&of.host)),
+            ("at", n(self.now_ms())),
+        ]);
+        match self
+            .update(key, all([Test::No("stop".into())]), set, KEPT)
+            .await
+        {
+            Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes a process whose pages are gone: its registration, then (last, so that a fence outlives everything the process
+    /// could still try) its heartbeat item.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn deregister(&self, process: &str) -> Result<(), LedgerError> {
+        self.delete(self.registration_key(process), Vec::new())
+            .await?;
+        self.delete(beat_key(process), Vec::new()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,8 @@
+//! The built binary as a child process, over HTTP against embedded endpoints that the test holds: killed, stopped, refused,
+//! lied to. Where a hook needs it, the same drain with the same AWS adapters inside the test (`inside`).
+
+mod drained;
+mod harness;
+mod kill;
+mod stop;
+mod world;
