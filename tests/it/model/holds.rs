@@ -224,6 +224,10 @@ fn a_sweep_that_seals() {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the way to ask for minutes of checking"
+)]
 fn full() {
     if std::env::var("SQS_DRAIN_MODEL").as_deref() != Ok("full") {
         println!("skipped: set SQS_DRAIN_MODEL=full");

@@ -66,6 +66,10 @@ mutant! {
     send_without_a_fresh_heartbeat: without fresh_beat_to_send in REGISTERS_FIRST => DoubledSilently;
     group_sent_past_a_refused_entry: without group_waits
         in Scope { fifo: true, slots: 2, ..Scope::two_messages(0) } => OutOfOrder;
+    /// The earlier message comes again while it is being handed over in doubt; what came with it goes on without it.
+    group_sent_past_a_message_in_hand: without group_waits_in_hand
+        in Scope { fifo: true, slots: 2, kinds: Faults { unanswered: true, ..Faults::NONE }, ..Scope::two_messages(1) }
+        => OutOfOrder;
     an_earlier_claim_taken_for_ones_own: without claim_per_delivery
         in Scope { at_most_once: true, faults: 2, kinds: Faults { copy: true, ..Faults::ALL }, ..ONE }
         => DoubledAtMostOnce;

@@ -53,6 +53,8 @@ pub struct Rules {
     pub totals_folded_once: bool,
     /// After a failed entry nothing later of its group is sent before it (FIFO).
     pub group_waits: bool,
+    /// That holds too when the earlier message is in hand from an earlier receive, and owed (FIFO).
+    pub group_waits_in_hand: bool,
     /// A claim belongs to one delivery; an earlier claim by the same process is not one's own (at-most-once).
     pub claim_per_delivery: bool,
     /// An id counts as held only after the hold queue accepted it (at-most-once).
@@ -89,6 +91,7 @@ impl Rules {
         unanswered_not_released: true,
         totals_folded_once: true,
         group_waits: true,
+        group_waits_in_hand: true,
         claim_per_delivery: true,
         held_after_accepted: true,
         sent_remembered: true,

@@ -65,8 +65,8 @@ impl Protocol {
             }
         }
         let mut keys = [0; SLOTS];
-        for p in 0..self.scope.slots {
-            keys[p] = process_key(&out.processes[p]);
+        for (key, process) in keys.iter_mut().zip(&out.processes) {
+            *key = process_key(process);
         }
         if keys[0] < keys[1] || keys[1] < keys[2] || keys[2] < keys[3] {
             let mut order = [0, 1, 2, 3];

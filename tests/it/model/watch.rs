@@ -314,13 +314,14 @@ impl Protocol {
                     process.hand[0].stage,
                     Stage::Unknown
                         | Stage::InDoubt
-                        | Stage::LeavingOwed
                         | Stage::Withdrawing
                         | Stage::Releasing
                         | Stage::Holding
                 );
-                process.blocked =
-                    process.hand[1].stage != Stage::None && (process.blocked || first_owed);
+                let owed_in_hand =
+                    process.hand[0].stage == Stage::LeavingOwed && self.rules.group_waits_in_hand;
+                process.blocked = process.hand[1].stage != Stage::None
+                    && (process.blocked || first_owed || owed_in_hand);
             }
         }
         for m in 0..self.scope.messages {
