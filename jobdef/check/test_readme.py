@@ -163,3 +163,24 @@ def test_the_cost_adds_up():
         f"${1.2 * 0.40:.2f}",
     ):
         assert figure in text, figure
+
+
+def test_the_permissions_of_the_project_page_are_the_policies():
+    """The README's table of permissions, row by row."""
+    section = (REPO / "README.md").read_text().split("## IAM permissions")[1].split("\n## ")[0]
+    rows = [row.split("|") for row in section.splitlines() if row.startswith("| ") and "`" in row]
+
+    def actions(text):
+        names = re.findall(r"`([\w:]+)`", text)
+        prefix = names[0].split(":")[0]
+        return {name if ":" in name else f"{prefix}:{name}" for name in names}
+
+    page = [actions(row[2]) for row in rows]
+    task = load("iam/task-policy.json")["Statement"]
+    (init,) = load("iam/init-policy.json")["Statement"]
+    (hold,) = load("iam/hold-policy.json")["Statement"]
+    source, destinations, table = (set(statement["Action"]) for statement in task)
+    assert set(hold["Action"]) == destinations
+    assert page[:3] == [source, destinations, table]
+    # `init` reads the table as the worker does, and has its own three.
+    assert page[3] == set(init["Action"]) - table

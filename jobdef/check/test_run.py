@@ -5,38 +5,17 @@ Needs SQS_DRAIN_BIN, a binary with the feature `local`. Nothing here waits for a
 queue, and the program's own end."""
 
 import collections
-import datetime
 import json
-import subprocess
-import time
 
 import emulators
 import gate as gates
 import pytest
 import run_as_batch
 from files import ACCOUNT, REGION, conditions, load, template, without_no_value
+from world import QUICK, World, endpoints, zone
 
 BIN = run_as_batch.binary()
 pytestmark = pytest.mark.skipif(BIN is None, reason="SQS_DRAIN_BIN names no binary with the feature `local`")
-
-# Shorter than the defaults, as a submit-job's containerOverrides may make them, so that a killed process's messages come back soon.
-QUICK = {
-    "SQS_DRAIN_VISIBILITY": "12s",
-    "SQS_DRAIN_MARGIN": "1s",
-    "SQS_DRAIN_SEND_TIMEOUT": "1s",
-    "SQS_DRAIN_TABLE_TIMEOUT": "1s",
-    "SQS_DRAIN_HEARTBEAT": "500ms",
-    "SQS_DRAIN_LEASE": "2s",
-    "SQS_DRAIN_POLL": "1s",
-    "SQS_DRAIN_SETTLE": "1s",
-}
-
-
-def zone(hour):
-    """A zone in which it is about `hour` o'clock now. (`Etc/GMT-9` is nine hours east of Greenwich.)"""
-    east = (hour - datetime.datetime.now(datetime.timezone.utc).hour + 12) % 24 - 12
-    return f"Etc/GMT{-east:+d}" if east else "Etc/GMT"
-
 
 @pytest.fixture(scope="module")
 def definitions(tmp_path_factory):
@@ -66,66 +45,6 @@ def definitions(tmp_path_factory):
     return found
 
 
-class World:
-    """Fresh endpoints with the queues and the table, a gate before them, and what AWS would give a container."""
-
-    def __init__(self, sqs, dynamodb, gate, url, place):
-        self.sqs_url, self.dynamodb_url, self.gate, self.place = sqs, dynamodb, gate, place
-        self.sqs = emulators.client("sqs", sqs)
-        self.given = {"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "check", "AWS_SECRET_ACCESS_KEY": "check"}
-        self.urls = {}
-        attributes = {"schedule-queue": {"MaximumMessageSize": "4096"}}
-        for name in ("wait-queue", "schedule-queue", "wait-queue-rejected", "wait-queue-held"):
-            self.urls[name] = self.sqs.create_queue(QueueName=name, Attributes=attributes.get(name, {}))["QueueUrl"]
-
-    def park(self, count, size=300):
-        """Puts messages into the wait queue, each with its number."""
-        for start in range(0, count, 10):
-            entries = [
-                {"Id": str(number), "MessageBody": json.dumps({"number": number, "text": "가" * (size // 3)}, ensure_ascii=False)}
-                for number in range(start, min(start + 10, count))
-            ]
-            answer = self.sqs.send_message_batch(QueueUrl=self.urls["wait-queue"], Entries=entries)
-            assert not answer.get("Failed")
-
-    def depth(self, name):
-        """Visible, in flight, delayed."""
-        wanted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
-        attributes = self.sqs.get_queue_attributes(QueueUrl=self.urls[name], AttributeNames=wanted)["Attributes"]
-        return [int(attributes[key]) for key in wanted]
-
-    def moved(self, count):
-        """Waits until the destination holds so many; False when the minute is over."""
-        deadline = time.monotonic() + 60
-        while self.depth("schedule-queue")[0] < count:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
-        return True
-
-    def audit(self, name="schedule-queue"):
-        """Empties a queue: how often each number was in it."""
-        found = collections.Counter()
-        while True:
-            answer = self.sqs.receive_message(QueueUrl=self.urls[name], MaxNumberOfMessages=10, WaitTimeSeconds=0)
-            messages = answer.get("Messages", [])
-            if not messages:
-                return found
-            found.update(json.loads(message["Body"])["number"] for message in messages)
-            entries = [{"Id": str(i), "ReceiptHandle": message["ReceiptHandle"]} for i, message in enumerate(messages)]
-            self.sqs.delete_message_batch(QueueUrl=self.urls[name], Entries=entries)
-
-    def job(self, definition, **more):
-        return run_as_batch.Job(definition, [BIN], self.given, self.place, overrides={**QUICK, **more})
-
-    def by_hand(self, *words, expect=0):
-        """A sub-command as an operator types it, with the same permissions."""
-        environment = {**self.given, "AWS_REGION": REGION}
-        done = subprocess.run([BIN, *words], env=environment, capture_output=True, text=True, timeout=60, cwd="/")
-        assert done.returncode == expect, f"{words}: {done.returncode}\n{done.stderr}"
-        return done.stdout
-
-
 class Ledger:
     """What all worlds of this file used together."""
 
@@ -135,26 +54,12 @@ class Ledger:
 
 @pytest.fixture
 def world(tmp_path):
-    ports = emulators.free_port(), emulators.free_port()
-    sqs, dynamodb = (f"http://127.0.0.1:{port}" for port in ports)
-    command = [BIN, "local", "--port", str(ports[0]), "--dynamodb-port", str(ports[1])]
-
-    def ready():
-        emulators.client("sqs", sqs).list_queues()
-        emulators.client("dynamodb", dynamodb).list_tables()
-
-    with emulators.process(command, sqs, ready, tmp_path / "local.log"):
-        # The table is the operator's to make, with the policy for that.
-        with gates.standing([load("iam/init-policy.json")], sqs, dynamodb) as (maker, url):
-            world = World(sqs, dynamodb, maker, url, tmp_path)
-            world.by_hand("init", "--table", "sqs-drain")
-            unused = maker.allowed_actions() - {action for action, _ in maker.used}
-            assert (unused, maker.refused) == (set(), {}), "init-policy.json is not what init needs"
-        with gates.standing([load("iam/task-policy.json")], sqs, dynamodb) as (gate, url):
-            world.gate, world.given = gate, {**world.given, "AWS_ENDPOINT_URL": url}
-            yield world
-            Ledger.used.update(gate.used)
-            Ledger.refused.update(gate.refused)
+    with endpoints(BIN, tmp_path) as (sqs, dynamodb), gates.standing([load("iam/task-policy.json")], sqs, dynamodb) as (gate, url):
+        world = World(BIN, sqs, dynamodb, gate, url, tmp_path)
+        world.make_table()
+        yield world
+        Ledger.used.update(gate.used)
+        Ledger.refused.update(gate.refused)
 
 
 def doubts(job):
@@ -201,9 +106,6 @@ def test_killed_stopped_and_resumed(world, definitions):
     assert set(found) == set(range(1000))
     extra = sum(found.values()) - 1000
     assert extra <= len(doubts(job)), f"{extra} copies, doubts {doubts(job)}"
-    status = json.loads(world.by_hand("status", "--json", "--table", "sqs-drain", "--from", "wait-queue"))
-    (route,) = status["routes"].values()
-    assert route["sent"] == sum(found.values()), route
 
 
 def test_an_array_whose_child_dies(world, definitions):
@@ -266,7 +168,7 @@ def test_a_permission_lost_and_given_back(world, definitions):
         else:
             world.gate.policies = [whole]
 
-    job = world.job(definitions["open"], SQS_DRAIN_GRACE="5s", SQS_DRAIN_POLL="1s").run(meddle)
+    job = world.job(definitions["open"], SQS_DRAIN_GRACE="12s").run(meddle)
     assert job.codes() == [7, 0], [attempt.log[-4:] for attempt in job.attempts]
     assert world.gate.refused, "nothing was refused"
     world.gate.refused.clear()
@@ -291,6 +193,46 @@ def test_at_most_once_and_its_doubts(world, definitions):
     assert max(found.values()) == 1, "sent twice"
     assert set(found) | set(world.audit("wait-queue-held")) == set(range(600))
     assert (job.codes()[-1] == 5) == (held > 0)
+
+
+def test_init_needs_its_policy(tmp_path):
+    """`init` makes the table with iam/init-policy.json, all of which it uses, and twice is as good as once."""
+    with endpoints(BIN, tmp_path) as (sqs, dynamodb), gates.standing([load("iam/init-policy.json")], sqs, dynamodb) as (gate, url):
+        world = World(BIN, sqs, dynamodb, gate, url, tmp_path)
+        for _ in range(2):
+            world.by_hand("init", "--table", "sqs-drain")
+        assert gate.refused == {}
+        assert gate.allowed_actions() - {action for action, _ in gate.used} == set(), "permissions that init does not use"
+        table = emulators.client("dynamodb", dynamodb).describe_table(TableName="sqs-drain")["Table"]
+        wanted = template()["Resources"]["CheckpointTable"]["Properties"]
+        assert table["KeySchema"] == wanted["KeySchema"] and table["AttributeDefinitions"] == wanted["AttributeDefinitions"]
+
+
+def test_what_an_operator_does(world, definitions):
+    """status, doubts, check, plan, pause, resume and rate need no more than the worker's policy."""
+    world.park(600)
+    where = ("--table", "sqs-drain", "--from", "wait-queue")
+
+    def meddle(attempt):
+        if attempt.number == 1:
+            assert world.moved(100)
+            world.by_hand("rate", "100", *where)
+            world.by_hand("pause", *where)
+            world.by_hand("resume", *where)
+            attempt.kill()
+
+    job = world.job(definitions["open"]).run(meddle)
+    assert (job.status, job.codes()) == ("SUCCEEDED", [137, 0]), [attempt.log[-3:] for attempt in job.attempts]
+    status = json.loads(world.by_hand("status", "--json", *where))
+    (route,) = status["routes"].values()
+    found = world.audit()
+    assert set(found) == set(range(600))
+    assert route["sent"] == sum(found.values()) and status["balanced"], status
+    listed = world.by_hand("doubts", "list", "--json", *where).splitlines()
+    assert sum(found.values()) - 600 <= len(listed)
+    settings = ("--to", "schedule-queue", "--reject", "wait-queue-rejected", "--window", "08:00-21:00", "--zone", zone(13))
+    world.by_hand("check", *where, *settings)
+    world.by_hand("plan", *where, *settings)
 
 
 def test_the_policies_fit():

@@ -24,6 +24,7 @@ pub mod process;
 pub mod queue;
 pub mod rng;
 pub mod table;
+pub mod worker;
 
 mod parcels;
 mod tests;
