@@ -24,7 +24,9 @@ async fn everything_is_moved_once_and_the_result_says_so() {
 
     assert_eq!(ended.stdout.lines().count(), 1, "one line");
     let result = &ended.result;
-    assert!(ended.stdout.starts_with(r#"{"shard":{"index":0,"of":1},"outcome":"drained","exit_code":0,"balanced":true,"#));
+    assert!(ended.stdout.starts_with(
+        r#"{"shard":{"index":0,"of":1},"outcome":"drained","exit_code":0,"balanced":true,"#
+    ));
     assert_eq!(
         keys(result),
         [
@@ -153,7 +155,11 @@ async fn the_routes_of_a_file_run_side_by_side_each_with_its_own_result() {
     // One of them by name.
     world.park("mail-wait", [sample(1_000)]);
     world.park("push-wait", [sample(1_000)]);
-    let ended = world.run(&["mail", "--config", path]).ended().await.exits(0);
+    let ended = world
+        .run(&["mail", "--config", path])
+        .ended()
+        .await
+        .exits(0);
     assert_eq!(keys(&ended.result["routes"]), ["mail"]);
     assert_eq!((world.len("mail-wait"), world.len("push-wait")), (0, 1));
 }

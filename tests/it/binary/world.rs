@@ -119,11 +119,7 @@ impl World {
     }
 
     /// Parks messages and answers with everything the queue then holds.
-    pub fn park(
-        &self,
-        queue: &str,
-        messages: impl IntoIterator<Item = NewMessage>,
-    ) -> Vec<Peeked> {
+    pub fn park(&self, queue: &str, messages: impl IntoIterator<Item = NewMessage>) -> Vec<Peeked> {
         self.endpoints.seed(queue, messages).expect("parked");
         self.endpoints.peek(queue)
     }
@@ -163,10 +159,11 @@ impl World {
     }
 
     /// Pushes the server's clock on until nothing of the source is hidden. Only without a living worker, whose deadlines
-    /// count from its own clock. (A poll of a killed worker may go on and take messages meanwhile.)
+    /// count from its own clock. In small steps, so that the polls of a killed worker, which go on without it, end before
+    /// there is anything for them to take.
     pub async fn let_visibility_pass(&self) {
         eventually("the source is visible", || {
-            self.advance(Duration::from_secs(26));
+            self.advance(Duration::from_millis(1_500));
             self.peek(WAIT).iter().all(|m| m.state == State::Visible)
         })
         .await;
@@ -238,8 +235,7 @@ impl World {
     /// Holds what arrived in these queues against what was parked.
     pub fn audit(&self, parked: &[Peeked], queues: &[&str]) -> Audit {
         let mut audit = Audit::default();
-        let by_body: HashMap<&str, &Peeked> =
-            parked.iter().map(|m| (m.body.as_str(), m)).collect();
+        let by_body: HashMap<&str, &Peeked> = parked.iter().map(|m| (m.body.as_str(), m)).collect();
         assert_eq!(by_body.len(), parked.len(), "bodies tell messages apart");
         let mut copies: BTreeMap<String, usize> =
             parked.iter().map(|m| (m.id.to_string(), 0)).collect();
