@@ -40,8 +40,6 @@ use self::wire::{Counters, Pool, Wire};
 /// How long the calls may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// The longest wait any receive is asked for. A receive as a whole is given up [`RECEIVE_SLACK`] later.
-    pub poll: Duration,
     /// One send, which is never repeated by the SDK.
     pub send: Duration,
     /// One delete, visibility change or queue look-up, the SDK's retries included.
@@ -51,13 +49,13 @@ pub struct Timeouts {
 }
 
 /// How much longer than its wait a receive may take, retries of attempts that failed early included. An answer that
-/// is later still is worse than none: its messages' visibility has begun.
+/// is later still is worse than none: its messages' visibility has begun. (So no read timeout is set anywhere: it would
+/// have to outlast the longest poll, and be too long for everything else.)
 pub const RECEIVE_SLACK: Duration = Duration::from_secs(5);
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            poll: Duration::from_secs(20),
             send: Duration::from_secs(5),
             control: Duration::from_secs(6),
             table: Duration::from_secs(3),
@@ -154,6 +152,11 @@ impl Aws {
     /// Clients with request counts of their own, starting at zero. They share connections, credentials and clock with
     /// all other clients of this access.
     pub fn clients(&self) -> Clients {
+        self.clients_with(self.timeouts)
+    }
+
+    /// As [`Aws::clients`], with timeouts of their own.
+    pub fn clients_with(&self, timeouts: Timeouts) -> Clients {
         let counters = Arc::new(Counters::default());
         let http = SharedHttpClient::new(Wire::new(
             Arc::clone(&self.pool),
@@ -172,14 +175,12 @@ impl Aws {
             aws_sdk_sqs::Client::from_conf(config.build())
         };
         let Timeouts {
-            poll,
             send,
             control,
             table,
-        } = self.timeouts;
-        let receive = poll + RECEIVE_SLACK;
+        } = timeouts;
         Clients {
-            receive: sqs("sqs-receive", quick(3), limit(receive, receive)),
+            receive: sqs("sqs-receive", quick(3), unlimited()),
             send: sqs("sqs-send", RetryConfig::disabled(), limit(send, send)),
             control: sqs("sqs-control", quick(3), limit(control / 2, control)),
             dynamodb: {
@@ -206,6 +207,13 @@ fn quick(attempts: u32) -> RetryConfig {
         .with_max_attempts(attempts)
         .with_initial_backoff(Duration::from_millis(100))
         .with_max_backoff(Duration::from_secs(2))
+}
+
+/// No limits but to connecting: a receive's depends on its wait, which each call brings.
+fn unlimited() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(wire::CONNECT_TIMEOUT)
+        .build()
 }
 
 fn limit(attempt: Duration, operation: Duration) -> TimeoutConfig {
@@ -258,6 +266,10 @@ where
         message: DisplayErrorContext(error).to_string(),
     };
     match error {
+        // What the SDK takes for an error only because it cannot read it.
+        SdkError::ServiceError(unreadable) if unreadable.raw().status().is_success() => {
+            lost("answer")
+        }
         SdkError::ServiceError(refused) => Failure::Refused {
             status: refused.raw().status().as_u16(),
             code: refused.err().code().unwrap_or_default().to_owned(),
@@ -317,4 +329,82 @@ fn never_sent(error: &(dyn Error + 'static)) -> Option<Failure> {
         next = cause.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+
+    use super::*;
+
+    type SendError = SdkError<SendMessageBatchError, HttpResponse>;
+
+    fn dispatch(source: CredentialsError) -> SendError {
+        SdkError::dispatch_failure(ConnectorError::other(source.into(), None))
+    }
+
+    #[test]
+    fn missing_credentials_are_known_wherever_they_are_missed() {
+        let gone = || CredentialsError::not_loaded("none");
+        for error in [dispatch(gone()), SendError::construction_failure(gone())] {
+            let failure = failure(&error);
+            assert!(
+                matches!(failure, Failure::Credentials { passing: false, .. }),
+                "{failure:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_failing_credentials_provider_may_recover() {
+        let late = CredentialsError::provider_timed_out(Duration::from_secs(1));
+        for source in [late, CredentialsError::provider_error("503 of STS")] {
+            let failure = failure(&dispatch(source));
+            assert!(
+                matches!(failure, Failure::Credentials { passing: true, .. }),
+                "{failure:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_what_proves_it_is_taken_for_unsent() {
+        let io = || Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        // Refused, but by whom and when is not said.
+        for (connector, code) in [
+            (ConnectorError::io(io()), "connection"),
+            (ConnectorError::user(io()), "connection"),
+            (ConnectorError::other(io(), None), "connection"),
+            (ConnectorError::timeout(io()), "timeout"),
+        ] {
+            let failure = failure(&SendError::dispatch_failure(connector));
+            assert!(
+                matches!(&failure, Failure::Lost { code: lost, .. } if lost == code),
+                "{failure:?}"
+            );
+        }
+        let failure = failure(&SendError::timeout_error("late"));
+        assert!(matches!(failure, Failure::Lost { .. }), "{failure:?}");
+    }
+
+    #[test]
+    fn a_request_that_could_not_be_built_was_not_sent() {
+        let failure = failure(&SendError::construction_failure("no queue URL"));
+        assert!(matches!(failure, Failure::NeverSent { .. }), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn without_a_region_nothing_is_asked() {
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .build();
+        let clients = Aws::with(config, None, Timeouts::default()).clients();
+        let error = clients.describe_queue("q").await.expect_err("no region");
+        assert_eq!(error.code, "region");
+        assert!(error.message.contains("AWS_REGION"), "{error}");
+        assert!(clients.describe_table("t").await.is_err());
+        assert!(clients.create_table("t").await.is_err());
+        assert_eq!(clients.requests(), RequestCounts::default());
+    }
 }

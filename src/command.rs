@@ -6,14 +6,24 @@ use crate::cli::{self, Cli, Command};
 use crate::exit::ExitCode;
 use crate::plan::{LogFormat, LogLevel, Refusal};
 
+mod check;
 mod connect;
 #[cfg(feature = "local")]
 mod demo;
+mod doubts;
 mod drain;
+mod explain;
+mod init;
 #[cfg(feature = "local")]
 mod local;
+mod look;
+pub mod notify;
+mod plan;
 mod progress;
 mod signals;
+mod status;
+mod steer;
+mod target;
 
 /// Why a sub-command did not do its work: one line for people, and the exit code.
 #[derive(Debug)]
@@ -73,8 +83,25 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             cli::write_man(args.out.as_deref(), &mut std::io::stdout())?;
             Ok(ExitCode::Drained)
         }
-        _ => Err(Failure::new(ExitCode::Refused, "not built yet")),
+        Command::Init(args) => init::init(&args),
+        Command::Plan(args) => plan::plan(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Pause(args) => steer::pause(&args, true),
+        Command::Resume(args) => steer::pause(&args, false),
+        Command::Rate(args) => steer::rate(&args),
+        Command::Doubts(args) => doubts::doubts(&args),
     }
+}
+
+/// The time of day, for what is decided before there are ports.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of the sub-commands that asks the machine"
+)]
+fn now() -> chrono::DateTime<chrono::Utc> {
+    chrono::Utc::now()
 }
 
 /// A single-threaded runtime: a process's work is requests under way, not computing, and one thread needs no locks.

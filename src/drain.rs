@@ -7,6 +7,7 @@
 //! | `ask` | what a redelivered message is |
 //! | `lane` | the order of the steps: prepare, send, mark, settle |
 //! | `send` | batches, retries, each entry's outcome |
+//! | `copy` | which destination a message goes to, and what its copy carries |
 //! | `settle` | deletes, releases, hand-over |
 //! | `beat`, `watch`, `sweep`, `fleet` | living and dead processes, and the rate they share |
 //! | `finish` | when a run is over |
@@ -30,6 +31,7 @@ mod ask;
 mod backoff;
 mod beat;
 pub mod context;
+pub mod copy;
 pub mod delivery;
 mod finish;
 mod fleet;

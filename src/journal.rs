@@ -341,6 +341,8 @@ pub struct Record {
     pub dropped: bool,
     /// Sent by hand out of the hold queue (`doubts settle --send`): begun.
     pub settled: bool,
+    /// Who dropped it or began to send it by hand.
+    pub settled_by: Option<String>,
     /// The run in which the destination refused it while the route had no reject queue.
     pub parked_in: Option<String>,
 }
@@ -382,6 +384,19 @@ pub enum Delivery {
 }
 
 impl Record {
+    /// The record as it is once this fact is written into it.
+    pub fn with(mut self, fact: Fact) -> Self {
+        match fact {
+            Fact::Sent => self.sent = true,
+            Fact::Doubt(attempt) => self.doubts = self.doubts.max(attempt.saturating_add(1)),
+            Fact::Rejecting => self.rejecting = true,
+            Fact::Rejected => self.rejected = true,
+            Fact::Holding => self.holding = true,
+            Fact::Held => self.held = true,
+        }
+        self
+    }
+
     /// The next step for a redelivered message whose record this is, when every process that could have had it in
     /// hand has been seen to let go of it or has been swept.
     pub fn next(&self, delivery: Delivery, run: &str) -> Next {

@@ -24,12 +24,16 @@ use crate::journal::{Fact, Malformed, Page, Record, RecordState, Totals};
 use crate::message::Id;
 use crate::port::{Change, Clock, Datum, Item, Key, Ports, Store, StoreError, Test, When, Write};
 
+mod account;
 mod items;
 mod process;
 mod record;
 mod run;
 
-pub use items::{Beat, Doing, Grant, Listed, Owner, Registration, RunItem, StoredPage, Tally};
+pub use account::{Account, Shard, ShardState};
+pub use items::{
+    Beat, Doing, Grant, Listed, Owner, Registration, RunItem, StoredPage, Tally, Trouble,
+};
 pub use process::Beaten;
 
 /// How long an id's record outlives its last change: the longest SQS retention (14 days) and a day.

@@ -66,9 +66,6 @@ pub trait Source {
     fn counts(&self) -> impl Future<Output = Result<Counts, QueueError>>;
 }
 
-/// The code of a [`SendOutcome::Retry`] that asks for the same entries one by one, because the batch as a whole was refused.
-pub const SPLIT: &str = "split";
-
 /// A destination queue.
 pub trait Sink {
     /// Sends at most 10 entries of together at most [`crate::message::BATCH_BYTES`] in one request, which is never

@@ -171,7 +171,7 @@ pub struct Report {
 
 /// Which of several routes' ends decides the process's exit code: the first of these that any route had. What retrying helps
 /// comes before what it does not, so that a retried job goes on with the route that needs it.
-const GRAVEST_FIRST: [ExitCode; 8] = [
+pub const GRAVEST_FIRST: [ExitCode; 8] = [
     ExitCode::Failed,
     ExitCode::Unavailable,
     ExitCode::Interrupted,

@@ -108,6 +108,10 @@ impl SystemClock {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the port to the machine's time"
+)]
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
         boot_time()

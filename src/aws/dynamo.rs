@@ -127,6 +127,10 @@ impl Table {
             if left.is_empty() {
                 return Ok(found);
             }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "as the SDK pauses between retries"
+            )]
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2);
         }

@@ -65,6 +65,10 @@ impl Clients {
             if table.as_ref().is_some_and(usable) {
                 break;
             }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the service's time is waited for"
+            )]
             tokio::time::sleep(CREATION_POLL).await;
         }
         let Some(table) = table.filter(usable) else {

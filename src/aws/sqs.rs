@@ -13,7 +13,7 @@ use aws_sdk_sqs::types::{
 };
 
 use super::outcome::{failed_entry, failed_receipt, failed_send, trouble};
-use super::{Clients, failure};
+use super::{Clients, RECEIVE_SLACK, failure};
 use crate::message::{
     Attribute, BATCH_ENTRIES, Counts, Id, Message, Outgoing, ReceiptOutcome, SendOutcome, Value,
 };
@@ -66,7 +66,7 @@ impl Source for Queue {
         wait: Duration,
         visibility: Duration,
     ) -> Result<Vec<Message>, QueueError> {
-        let answer = self
+        let call = self
             .receive
             .receive_message()
             .queue_url(&self.url)
@@ -75,9 +75,18 @@ impl Source for Queue {
             .visibility_timeout(whole_seconds(visibility))
             .message_attribute_names("All")
             .set_message_system_attribute_names(Some(SYSTEM_ATTRIBUTES.to_vec()))
-            .send()
-            .await
-            .map_err(|error| trouble(&failure(&error)))?;
+            .send();
+        let limit = wait.saturating_add(RECEIVE_SLACK);
+        let answer = match tokio::time::timeout(limit, call).await {
+            Ok(answer) => answer.map_err(|error| trouble(&failure(&error)))?,
+            Err(_) => {
+                return Err(QueueError {
+                    kind: Trouble::Unreachable,
+                    code: "timeout".to_owned(),
+                    message: format!("no answer to a receive within {limit:?}"),
+                });
+            }
+        };
         let received = answer.messages.unwrap_or_default();
         Ok(received.into_iter().filter_map(message).collect())
     }

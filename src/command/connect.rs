@@ -39,16 +39,13 @@ pub struct Connected {
     pub counts: Counts,
 }
 
-/// Access to AWS with the longest of the routes' timeouts.
-pub async fn aws(routes: &[RoutePlan]) -> Aws {
-    let longest = |of: fn(&RoutePlan) -> Duration| routes.iter().map(of).max().unwrap_or_default();
-    Aws::from_env(Timeouts {
-        poll: longest(|r| r.timings.poll),
-        send: longest(|r| r.timings.send_timeout),
-        table: longest(|r| r.timings.table_timeout),
+/// Clients with the route's timeouts.
+pub fn clients_of(aws: &Aws, route: &RoutePlan) -> Clients {
+    aws.clients_with(Timeouts {
+        send: route.timings.send_timeout,
+        table: route.timings.table_timeout,
         ..Timeouts::default()
     })
-    .await
 }
 
 fn said(queue: &QueueRef) -> &str {
@@ -57,7 +54,8 @@ fn said(queue: &QueueRef) -> &str {
     }
 }
 
-fn queue_failure(role: &str, queue: &QueueRef, error: &QueueError) -> Failure {
+/// Why a queue cannot be used, in one line.
+pub fn queue_failure(role: &str, queue: &QueueRef, error: &QueueError) -> Failure {
     let name = said(queue);
     let (exit, line) = match error.kind {
         Trouble::Missing => (
@@ -135,7 +133,15 @@ pub fn table_failure(table: &str, error: &StoreError) -> Failure {
     Failure::new(exit, line)
 }
 
-async fn describe(clients: &Clients, role: &str, queue: &QueueRef) -> Result<QueueFacts, Failure> {
+/// Looks a queue up by its name or URL and reads its attributes.
+///
+/// # Errors
+/// See [`queue_failure`].
+pub async fn describe(
+    clients: &Clients,
+    role: &str,
+    queue: &QueueRef,
+) -> Result<QueueFacts, Failure> {
     let facts = clients
         .describe_queue(said(queue))
         .await
@@ -155,7 +161,11 @@ async fn describe(clients: &Clients, role: &str, queue: &QueueRef) -> Result<Que
     })
 }
 
-async fn describe_optional(
+/// As [`describe`], for a queue that a route may do without.
+///
+/// # Errors
+/// See [`queue_failure`].
+pub async fn describe_optional(
     clients: &Clients,
     role: &str,
     queue: Option<&QueueRef>,
@@ -166,7 +176,11 @@ async fn describe_optional(
     }
 }
 
-async fn check_table(clients: &Clients, table: &str) -> Result<(), Failure> {
+/// Looks whether the table can be used.
+///
+/// # Errors
+/// The line that says why not.
+pub async fn check_table(clients: &Clients, table: &str) -> Result<(), Failure> {
     let facts = clients
         .describe_table(table)
         .await
@@ -217,7 +231,7 @@ async fn connect_inner(
     process: &ProcessPlan,
     route: &RoutePlan,
 ) -> Result<Connected, Failure> {
-    let clients = aws.clients();
+    let clients = clients_of(aws, route);
     let source = describe(&clients, "source", &route.from).await?;
     let mut sinks = Vec::new();
     for to in &route.to {
@@ -287,7 +301,7 @@ fn destination(facts: &QueueFacts) -> Destination {
 }
 
 /// The settings of a drain from a route and the facts of its queues.
-fn settings(
+pub fn settings(
     process: &ProcessPlan,
     route: &RoutePlan,
     source: &QueueFacts,
@@ -365,7 +379,7 @@ fn settings(
 const SETTLE_CHECKS: u32 = 3;
 
 /// A rate needs no more lanes than it takes to send it: each lane moves hundreds of messages a second.
-fn lanes(route: &RoutePlan) -> usize {
+pub fn lanes(route: &RoutePlan) -> usize {
     match route.rate {
         Some(rate) => route.lanes.min((rate / 50.0).ceil() as usize).max(1),
         None => route.lanes,

@@ -201,9 +201,7 @@ impl<P: Ports> Context<P> {
 
     /// The longest of what must lie between a send's start and the closing of the window.
     pub fn closing_margin(&self) -> Duration {
-        let delay = self.settings.destinations.iter().map(|d| d.delay).max();
-        let t = &self.settings.timings;
-        t.send_timeout + t.margin + delay.unwrap_or_default()
+        self.settings.closing_margin()
     }
 
     /// Whether the window is open, with the margin, by this machine's clock and by the service's. When it is not, the
@@ -265,21 +263,6 @@ impl<P: Ports> Context<P> {
                 .fresh_until
                 .get()
                 .is_some_and(|until| self.now() < until)
-    }
-
-    /// The destination of a message: it follows from the group or the id, so that a retry goes to the same one.
-    pub fn destination_of(&self, message: &crate::message::Message) -> usize {
-        let n = self.settings.destinations.len();
-        if n == 1 {
-            return 0;
-        }
-        let id = match &message.group_id {
-            Some(group) => Id::of(&format!("group {group}")),
-            None => message.id,
-        };
-        let mut head = [0; 8];
-        head.copy_from_slice(&id.0[..8]);
-        (u64::from_be_bytes(head) % n as u64) as usize
     }
 
     /// Whether a destination is being left alone for now.

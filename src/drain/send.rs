@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::context::{Context, Shut};
+use super::copy::{destination_of, group_of, outgoing};
 use super::delivery::{Back, Delivery, Fate, Step};
-use super::settings::{Destination, GroupFrom};
-use crate::message::{BATCH_ENTRIES, Message, Outgoing, SendOutcome, Value};
+use super::settings::Destination;
+use crate::message::{BATCH_ENTRIES, Outgoing, SPLIT, SendOutcome};
 use crate::port::{Clock, Ports, Sink};
 
 /// Where a delivery of this page goes.
@@ -23,7 +24,9 @@ pub async fn send_all<P: Ports>(ctx: &Context<P>, page: &[Delivery]) {
     let mut targets: Vec<(Target, VecDeque<&Delivery>)> = Vec::new();
     for delivery in page.iter().filter(|d| d.is_open()) {
         let target = match &delivery.step {
-            Step::Send { .. } => Target::Destination(ctx.destination_of(&delivery.message)),
+            Step::Send { .. } => {
+                Target::Destination(destination_of(&ctx.settings, &delivery.message))
+            }
             Step::Hold { .. } => Target::Hold,
             Step::Reject => Target::Reject,
             Step::Delete | Step::Park | Step::Leave => continue,
@@ -69,7 +72,7 @@ async fn send_to<P: Ports>(ctx: &Context<P>, target: Target, mut list: VecDeque<
             let mut groups = HashSet::new();
             let (heads, rest): (Vec<_>, Vec<_>) = list
                 .into_iter()
-                .partition(|d| groups.insert(group_of(ctx, facts, &d.message)));
+                .partition(|d| groups.insert(group_of(&ctx.settings, facts, &d.message)));
             round = heads;
             list = rest.into();
         } else {
@@ -139,13 +142,13 @@ fn stop_broken_groups<P: Ports>(
             Fate::Refused(_) => ctx.wiring.reject.is_none(),
             _ => false,
         })
-        .map(|d| group_of(ctx, facts, &d.message).into_owned())
+        .map(|d| group_of(&ctx.settings, facts, &d.message).into_owned())
         .collect();
     if broken.is_empty() {
         return;
     }
     list.retain(|d| {
-        let stays = !broken.contains(&*group_of(ctx, facts, &d.message));
+        let stays = !broken.contains(&*group_of(&ctx.settings, facts, &d.message));
         if !stays {
             d.decide(Fate::Unsent(Back::Now));
         }
@@ -226,12 +229,12 @@ async fn send_batch<P: Ports>(
     }
     let groups: Vec<_> = timely
         .iter()
-        .map(|d| group_of(ctx, facts, &d.message))
+        .map(|d| group_of(&ctx.settings, facts, &d.message))
         .collect();
     let entries: Vec<Outgoing<'_>> = timely
         .iter()
         .zip(&groups)
-        .map(|(d, group)| outgoing(ctx, facts, &d.message, group))
+        .map(|(d, group)| outgoing(&ctx.settings, facts, &d.message, group))
         .collect();
     ctx.speed.note(now, timely.len() as u32);
     let outcomes = sink.send(&entries).await;
@@ -285,7 +288,7 @@ fn decide<P: Ports>(
             Again::Now
         }
         SendOutcome::Retry(code) => {
-            if code == crate::port::SPLIT {
+            if code == SPLIT {
                 Again::Alone
             } else {
                 Again::Wait
@@ -352,60 +355,4 @@ async fn wait_for_a_beat<P: Ports>(ctx: &Context<P>, batch: &[&Delivery]) -> Aga
         delivery.decide(Fate::Unsent(Back::Later));
     }
     Again::Now
-}
-
-/// The copy of a message towards a queue.
-fn outgoing<'a, P: Ports>(
-    ctx: &Context<P>,
-    facts: &Destination,
-    message: &'a Message,
-    group: &'a str,
-) -> Outgoing<'a> {
-    if !facts.fifo {
-        return Outgoing {
-            message,
-            // Fair queues: a standard queue's messages may have a group id too.
-            group_id: message.group_id.as_deref(),
-            deduplication_id: None,
-        };
-    }
-    let original = message.deduplication_id.as_deref();
-    Outgoing {
-        message,
-        group_id: Some(group),
-        // Two messages that once shared a deduplication id are both owed, so the id is the source message's own.
-        deduplication_id: if ctx.settings.original_deduplication {
-            original.or(Some(&message.message_id))
-        } else {
-            Some(&message.message_id)
-        },
-    }
-}
-
-/// The group in which a message's order must be kept towards a queue.
-fn group_of<'a, P: Ports>(
-    ctx: &'a Context<P>,
-    facts: &Destination,
-    message: &'a Message,
-) -> std::borrow::Cow<'a, str> {
-    let own = message.group_id.as_deref();
-    // From a FIFO source the order that counts is the source's.
-    if ctx.settings.source_fifo || !facts.fifo {
-        return own.unwrap_or(&message.message_id).into();
-    }
-    match &ctx.settings.group_from {
-        GroupFrom::Source => own.unwrap_or(&message.message_id).into(),
-        GroupFrom::MessageId => message.message_id.as_str().into(),
-        GroupFrom::Constant(text) => text.as_str().into(),
-        GroupFrom::Attribute(name) => message
-            .attributes
-            .iter()
-            .find(|a| a.name == *name)
-            .and_then(|a| match &a.value {
-                Value::Text(text) => Some(text.as_str()),
-                Value::Binary(_) => None,
-            })
-            .unwrap_or(&message.message_id)
-            .into(),
-    }
 }

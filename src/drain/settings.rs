@@ -131,6 +131,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The longest of what must lie between a send's start and the closing of the window.
+    pub fn closing_margin(&self) -> Duration {
+        let delay = self.destinations.iter().map(|d| d.delay).max();
+        self.timings.send_timeout + self.timings.margin + delay.unwrap_or_default()
+    }
+
     /// How many lanes work on what came back: a few, so that a queue full of messages that were received before is not
     /// drained one page at a time.
     pub fn return_lanes(&self) -> usize {

@@ -1,5 +1,7 @@
 //! The items of the checkpoint table as typed values.
 
+use std::collections::BTreeMap;
+
 use crate::journal::{Malformed, Page, Record, RecordState, Totals};
 use crate::message::Id;
 use crate::port::{Datum, Item};
@@ -287,6 +289,10 @@ pub struct Tally {
     pub process: String,
     /// Its shard index.
     pub shard: i64,
+    /// The host's word for itself, where it was told.
+    pub host: String,
+    /// Each folded lane's last sequence number and totals.
+    pub lanes: BTreeMap<u32, (i64, Totals)>,
     /// Sum over its lanes.
     pub totals: Totals,
     /// Why it stopped, in a word.
@@ -299,16 +305,22 @@ impl Tally {
     pub(super) fn read(process: &str, item: &Item) -> Result<Self, Malformed> {
         let r = Reader(item);
         let mut totals = Totals::default();
+        let mut lanes = BTreeMap::new();
         for (name, value) in item {
             if let (Some(lane), Datum::B(bytes)) = (name.strip_prefix("lane"), value)
-                && lane.bytes().all(|c| c.is_ascii_digit())
+                && let Ok(lane) = lane.parse::<u32>()
             {
-                totals.add(&Totals::decode(bytes)?);
+                let of_lane = Totals::decode(bytes)?;
+                totals.add(&of_lane);
+                let sequence = r.opt_n(&format!("seq{lane}")).unwrap_or(0);
+                lanes.insert(lane, (sequence, of_lane));
             }
         }
         Ok(Self {
             process: process.to_owned(),
             shard: r.opt_n("shard").unwrap_or(0),
+            host: r.opt_s("host").unwrap_or_default(),
+            lanes,
             totals,
             stop: r.opt_s("stop"),
             at_ms: r.opt_n("at").unwrap_or(0),
@@ -325,6 +337,28 @@ pub struct Listed {
     pub state: RecordState,
     /// A code of the destination's, where there is one.
     pub code: Option<String>,
+}
+
+/// An id in trouble with what its record says of it, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Which message.
+    pub id: Id,
+    /// Its record.
+    pub record: Record,
+    /// A code of the destination's, where there is one.
+    pub code: Option<String>,
+    /// When its record changed last, milliseconds since the epoch; `None`: it has no record yet.
+    pub at_ms: Option<i64>,
+    /// Who changed it last.
+    pub by: Option<String>,
+}
+
+impl Trouble {
+    /// Its state in a word.
+    pub fn state(&self) -> RecordState {
+        self.record.state()
+    }
 }
 
 pub(super) fn read_record(item: &Item) -> Record {
@@ -347,6 +381,7 @@ pub(super) fn read_record(item: &Item) -> Record {
         held_as: r.opt_s("held_as"),
         dropped: r.flag("dropped"),
         settled: r.flag("settled"),
+        settled_by: r.opt_s("settled_by"),
         parked_in: r.opt_s("parked_in"),
     }
 }

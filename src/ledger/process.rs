@@ -231,6 +231,30 @@ impl<P: Ports> Ledger<P> {
         }
     }
 
+    /// Changes a process's share at once, without waiting for the coordinator, if its grant is still as read. False: it is not, or the
+    /// process is gone or fenced; then the coordinator's next round does it.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn tell_share(
+        &self,
+        process: &str,
+        seen: &Grant,
+        share: i64,
+    ) -> Result<bool, LedgerError> {
+        let when = all([
+            Test::No("fenced".into()),
+            Test::Eq("term".into(), Datum::N(seen.term)),
+            Test::Eq("share".into(), Datum::N(seen.share)),
+        ]);
+        let set = item([("share", n(share))]);
+        match self.update(beat_key(process), when, set, KEPT).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Rewrites one of this process's own pages: it must exist, and the sequence must grow.
     ///
     /// # Errors
@@ -323,7 +347,12 @@ impl<P: Ports> Ledger<P> {
     /// When the table cannot be written.
     pub async fn fold_stop(&self, of: &Registration, stop: &str) -> Result<(), LedgerError> {
         let key = Key::new(format!("run#{}", of.run), format!("process#{}", of.process));
-        let set = item([("stop", s(stop)), ("shard", n(of.shard))]);
+        let set = item([
+            ("stop", s(stop)),
+            ("shard", n(of.shard)),
+            ("host", s(&of.host)),
+            ("at", n(self.now_ms())),
+        ]);
         match self
             .update(key, all([Test::No("stop".into())]), set, KEPT)
             .await

@@ -209,20 +209,22 @@ impl<P: Ports> Ledger<P> {
         }
     }
 
-    /// Drops an id by hand: its next delivery is only deleted. Refused when it is sent, dropped or settled already.
+    /// Drops an id by hand: its next delivery is only deleted. Refused when it is sent, dropped or settled already. `by` must be fresh
+    /// for each try, so that one's own success is recognised.
     ///
     /// # Errors
-    /// When the table cannot be written.
+    /// When the table cannot be written; calling again with the same `by` is safe.
     pub async fn drop_by_hand(&self, id: Id, by: &str) -> Result<Transition, LedgerError> {
-        self.settle_by_hand(id, "dropped", by).await
+        self.settle_by_hand(id, "dropped", by, |r| r.dropped).await
     }
 
-    /// Begins sending a held message out of the hold queue by hand, once. Refused when that was begun or dropped already.
+    /// Begins sending a held message out of the hold queue by hand, once. Refused when that was begun or dropped already. `by` must be
+    /// fresh for each try, so that only the one who made the transition sends.
     ///
     /// # Errors
-    /// When the table cannot be written.
+    /// When the table cannot be written; calling again with the same `by` is safe.
     pub async fn send_by_hand(&self, id: Id, by: &str) -> Result<Transition, LedgerError> {
-        self.settle_by_hand(id, "settled", by).await
+        self.settle_by_hand(id, "settled", by, |r| r.settled).await
     }
 
     async fn settle_by_hand(
@@ -230,6 +232,7 @@ impl<P: Ports> Ledger<P> {
         id: Id,
         name: &str,
         by: &str,
+        is_made: impl Fn(&Record) -> bool,
     ) -> Result<Transition, LedgerError> {
         let when = all([
             Test::Exists,
@@ -237,9 +240,31 @@ impl<P: Ports> Ledger<P> {
             Test::No("dropped".into()),
             Test::No("settled".into()),
         ]);
-        let set = item([(name, n(1)), ("settled_by", s(by))]);
-        // Who did it is not read back: a hand that repeats an unanswered call is told it was refused, and looks.
-        self.transition(id, when, set, |_| false).await
+        let set = item([(name, n(1)), ("settled_by", s(by)), ("by", s(by))]);
+        self.transition(id, when, set, |r| {
+            is_made(r) && r.settled_by.as_deref() == Some(by)
+        })
+        .await
+    }
+
+    /// Takes back one's own [`Ledger::send_by_hand`] of a message that was surely not sent.
+    ///
+    /// # Errors
+    /// When the table cannot be written: then the message counts as sent by hand until it is dropped.
+    pub async fn unsend_by_hand(&self, id: Id, by: &str) -> Result<(), LedgerError> {
+        let when = all([
+            Test::Eq("settled_by".into(), Datum::S(by.to_owned())),
+            Test::No("sent".into()),
+        ]);
+        let change = Change::Update {
+            set: item([("at", n(self.now_ms()))]),
+            remove: vec!["settled".into(), "settled_by".into()],
+        };
+        let key = self.record_key(id);
+        match self.store.write(Write { key, when, change }).await {
+            Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Lists an id in trouble under the run, for people; the record is the truth.
@@ -261,22 +286,55 @@ impl<P: Ports> Ledger<P> {
     /// # Errors
     /// When the table cannot be read.
     pub async fn listed(&self, run: &str) -> Result<Vec<Listed>, LedgerError> {
-        let found = self.store.query(&format!("run#{run}"), "id#").await?;
-        let ids: Vec<Id> = found
-            .iter()
-            .map(|(sk, _)| Id::of(sk.trim_start_matches("id#")))
-            .collect();
-        let records = self.records(&ids).await?;
-        Ok(found
-            .iter()
-            .zip(ids)
-            .zip(records)
-            .map(|(((_, item), id), record)| Listed {
-                id,
-                state: record.state(),
-                code: super::items::Reader(item).opt_s("code"),
+        let troubles = self.troubles(run).await?;
+        Ok(troubles
+            .into_iter()
+            .map(|t| Listed {
+                id: t.id,
+                state: t.state(),
+                code: t.code,
             })
             .filter(|listed| listed.state != RecordState::Sent)
+            .collect())
+    }
+
+    /// The ids a run lists as having been in trouble, each with its record as it is now; also those that turned out well.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn troubles(&self, run: &str) -> Result<Vec<Trouble>, LedgerError> {
+        let found = self.store.query(&format!("run#{run}"), "id#").await?;
+        let codes = found.iter().map(|(sk, item)| {
+            let code = super::items::Reader(item).opt_s("code");
+            (Id::of(sk.trim_start_matches("id#")), code)
+        });
+        self.troubles_of(codes.collect()).await
+    }
+
+    /// Ids with their records as they are now.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn troubles_of(
+        &self,
+        ids: Vec<(Id, Option<String>)>,
+    ) -> Result<Vec<Trouble>, LedgerError> {
+        let keys: Vec<Key> = ids.iter().map(|(id, _)| self.record_key(*id)).collect();
+        let found = self.store.get(&keys).await?;
+        Ok(ids
+            .into_iter()
+            .zip(found)
+            .map(|((id, code), stored)| {
+                let stored = stored.as_ref();
+                let reader = stored.map(super::items::Reader);
+                Trouble {
+                    id,
+                    record: stored.map(read_record).unwrap_or_default(),
+                    code,
+                    at_ms: reader.as_ref().and_then(|r| r.opt_n("at")),
+                    by: reader.as_ref().and_then(|r| r.opt_s("by")),
+                }
+            })
             .collect())
     }
 }

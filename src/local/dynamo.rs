@@ -104,6 +104,8 @@ pub(super) async fn run(
     }
 }
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 struct Front {
     upstream: SocketAddr,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
@@ -152,11 +154,7 @@ impl Handler for Front {
 }
 
 impl Front {
-    async fn forward(
-        &self,
-        head: Parts,
-        body: Bytes,
-    ) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    async fn forward(&self, head: Parts, body: Bytes) -> Result<Response<Full<Bytes>>, BoxError> {
         let idle = self
             .idle
             .lock()
@@ -179,20 +177,15 @@ impl Front {
         Ok(Response::from_parts(head, Full::new(body)))
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, hyper::Error> {
-        loop {
-            // The listener is this process's own: a refusal means it is shutting down, and the caller is cut off soon.
-            let Ok(stream) = TcpStream::connect(self.upstream).await else {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                continue;
-            };
-            let _ = stream.set_nodelay(true);
-            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            tokio::spawn(async move {
-                let _ = connection.await;
-            });
-            return Ok(sender);
-        }
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, BoxError> {
+        let stream = TcpStream::connect(self.upstream).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(async move {
+            // A broken connection shows at its sender.
+            let _ = connection.await;
+        });
+        Ok(sender)
     }
 
     fn refusal(&self, status: u16, code: &str) -> Response<Full<Bytes>> {

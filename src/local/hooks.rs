@@ -82,6 +82,11 @@ impl Endpoints {
         })
     }
 
+    /// How many long polls wait on a queue now; a poll counts once its first look has found nothing.
+    pub fn waiting_polls(&self, queue: &str) -> usize {
+        self.sqs.waiting_polls(queue)
+    }
+
     /// The accepted sends of a queue, as (when in milliseconds, how many messages), in order. Sends that deduplication
     /// answered, seeded messages and redriven ones are not among them. Empty unless [`super::Options::record_sends`].
     pub fn accepted_sends(&self, queue: &str) -> Vec<(u64, u32)> {

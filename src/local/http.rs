@@ -83,6 +83,10 @@ impl Worker {
 ///
 /// # Errors
 /// When the listener cannot be used.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a pause between accepts is the socket's, not the endpoints' time"
+)]
 pub(super) async fn serve<H: Handler>(
     listener: StdListener,
     handler: Arc<H>,

@@ -1,5 +1,10 @@
 //! The way to the endpoint and back: a fixed time a request, half before its effect and half after.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a network's time is real whatever the clock"
+)]
+
 use std::time::Duration;
 
 use tokio::time::Instant;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::error::{Code, SqsError};
 use super::message::MAX_MESSAGE_BYTES;
-use super::service::{Context, Service, json, parse, queue_name, required};
+use super::service::{Answer, Context, Service, json, parse, queue_name, required};
 use super::wire::{
     Batch, BatchAnswer, FailedAnswer, HandleEntry, IdAnswer, SendMessage, SentAnswer,
 };
@@ -12,8 +12,6 @@ use crate::local::fault::BatchEntry;
 
 /// Most entries in a batch (Amazon SQS message quotas).
 const MAX_ENTRIES: usize = 10;
-
-type Answer = Result<Vec<u8>, SqsError>;
 
 impl Service {
     pub(super) fn send_batch(&self, cx: &Context<'_>) -> Answer {

@@ -1,17 +1,20 @@
 //! All queues, and what the API's actions do to them: pure, given the time. Nothing here waits, reads a clock or knows
 //! of HTTP.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod receive;
+mod send;
 
-use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
+
+pub use receive::check_wait;
 
 use super::attributes::{READ_ONLY, SETTABLE, Settings};
 use super::error::{Code, SqsError};
 use super::handle::Receipt;
-use super::message::{self, Content, Md5Sum, NewMessage};
-use super::queue::{DEDUPLICATION_MS, Message, Queue, Remembered, State};
+use super::message::Md5Sum;
+use super::queue::{Message, Queue};
 
 /// The account all queues belong to.
 pub const ACCOUNT: &str = "000000000000";
@@ -121,10 +124,9 @@ impl Engine {
     fn note_wake(&mut self, name: &str) {
         if let Some(queue) = self.queues.get_mut(name)
             && std::mem::take(&mut queue.wake)
+            && self.woken.last() != Some(&queue.number)
         {
-            if self.woken.last() != Some(&queue.number) {
-                self.woken.push(queue.number);
-            }
+            self.woken.push(queue.number);
         }
     }
 
@@ -346,149 +348,6 @@ impl Engine {
             .collect())
     }
 
-    /// What a FIFO queue demands of a send before anything else: in a batch it fails the whole request.
-    ///
-    /// # Errors
-    /// `QueueDoesNotExist`; `MissingParameter` (in a batch `InvalidParameterValue`, as AWS answers) without a group id;
-    /// `InvalidParameterValue` without a deduplication id where none is derived.
-    pub fn check_fifo_ids(
-        &self,
-        name: &str,
-        message: &NewMessage,
-        batch: bool,
-    ) -> Result<(), SqsError> {
-        let queue = self.queues.get(name).ok_or_else(SqsError::no_such_queue)?;
-        if !queue.settings.fifo {
-            return Ok(());
-        }
-        if message.group_id.is_none() {
-            let mut missing = SqsError::missing("MessageGroupId");
-            if batch {
-                missing.code = Code::InvalidParameterValue;
-            }
-            return Err(missing);
-        }
-        if message.deduplication_id.is_none() && !queue.settings.content_deduplication {
-            return Err(SqsError::new(
-                Code::InvalidParameterValue,
-                "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided \
-                 explicitly",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Sends one message, alone or as a batch's entry.
-    ///
-    /// # Errors
-    /// What AWS refuses about a message or its parameters.
-    pub fn send(
-        &mut self,
-        name: &str,
-        message: NewMessage,
-        batch: bool,
-        now_ms: u64,
-    ) -> Result<Accepted, SqsError> {
-        self.check_fifo_ids(name, &message, batch)?;
-        message::check(&message)?;
-        let record = self.record_sends;
-        let new_id = self.new_id;
-        let seq = self.next_seq;
-        let (queue, now_ms) = self.at(name, now_ms)?;
-        message::check_size(
-            message.size_bytes(),
-            queue.settings.max_message_bytes,
-            batch,
-        )?;
-        let delay_s = delay_s(&queue.settings, &message)?;
-        if message.deduplication_id.is_some() && !queue.settings.fifo {
-            return Err(SqsError::invalid_value(
-                message.deduplication_id.unwrap_or_default(),
-                "MessageDeduplicationId",
-                "The request include parameter that is not valid for this queue type.",
-            ));
-        }
-        let deduplication_id = match (queue.settings.fifo, &message.deduplication_id) {
-            (false, _) => None,
-            (true, Some(id)) => Some(id.clone()),
-            (true, None) => Some(sha256_hex(message.body.as_bytes())),
-        };
-        let content = Content::from_checked(message, deduplication_id);
-        let mut accepted = Accepted {
-            id: new_id(),
-            body_md5: content.body_md5,
-            attributes_md5: content.attributes_md5,
-            system_md5: content.system_md5,
-            sequence: queue.settings.fifo.then(|| FIRST_SEQUENCE + seq),
-        };
-        if let (Some(id), Some(sequence)) = (content.deduplication_id.as_deref(), accepted.sequence)
-        {
-            let group = content.group_id.as_ref();
-            if let Some(first) = queue.remembered(group, id) {
-                accepted.id = first.id;
-                accepted.sequence = Some(first.sequence);
-                return Ok(accepted);
-            }
-            queue.remember(
-                group,
-                id,
-                Remembered {
-                    id: accepted.id,
-                    sequence,
-                    until_ms: now_ms + DEDUPLICATION_MS,
-                },
-            );
-        }
-        let state = match delay_s {
-            0 => State::Visible,
-            s => State::Delayed {
-                until_ms: now_ms + s * 1000,
-            },
-        };
-        queue.insert(
-            seq,
-            Message {
-                content: Arc::new(content),
-                id: accepted.id,
-                sent_ms: now_ms,
-                first_receive_ms: None,
-                last_receive_ms: 0,
-                receive_count: 0,
-                sequence: accepted.sequence,
-                dead_letter_source: None,
-                state,
-            },
-        );
-        if record {
-            match queue.accepted.last_mut() {
-                Some((at, count)) if *at == now_ms => *count += 1,
-                _ => queue.accepted.push((now_ms, 1)),
-            }
-        }
-        self.next_seq += 1;
-        self.note_wake(name);
-        Ok(accepted)
-    }
-
-    /// Sends messages that do not count as accepted sends.
-    ///
-    /// # Errors
-    /// The first refusal; what was sent before it stays.
-    pub fn seed(
-        &mut self,
-        name: &str,
-        messages: Vec<NewMessage>,
-        now_ms: u64,
-    ) -> Result<usize, SqsError> {
-        let record = std::mem::replace(&mut self.record_sends, false);
-        let count = messages.len();
-        let sent = messages
-            .into_iter()
-            .try_for_each(|message| self.send(name, message, false, now_ms).map(|_| ()));
-        self.record_sends = record;
-        sent.map(|()| count)
-    }
-
     /// Takes in a queue as a snapshot had it.
     pub(super) fn restore(&mut self, queue: Queue) {
         self.next_queue = self.next_queue.max(queue.number + 1);
@@ -496,196 +355,6 @@ impl Engine {
             self.next_seq = self.next_seq.max(last + 1);
         }
         self.queues.insert(queue.name.clone(), queue);
-    }
-
-    /// `ReceiveMessage`, once, without waiting. Messages received too often go to the dead-letter queue instead.
-    ///
-    /// # Errors
-    /// `QueueDoesNotExist`; `InvalidParameterValue` out of bounds; `OverLimit` when a short poll finds too many messages
-    /// of a standard queue in flight.
-    pub fn receive(
-        &mut self,
-        name: &str,
-        how: Receive,
-        now_ms: u64,
-    ) -> Result<Vec<Delivered>, SqsError> {
-        let max = bounded("MaxNumberOfMessages", how.max.unwrap_or(1), 1, 10, || {
-            "Must be between 1 and 10, if provided.".into()
-        })?;
-        let visibility_s = how.visibility_s.map(check_visibility).transpose()?;
-        let limit = self.in_flight_limit;
-        let (queue, now_ms) = self.at(name, now_ms)?;
-        let until_ms = now_ms + visibility_s.unwrap_or(queue.settings.visibility_s) * 1000;
-        if !queue.settings.fifo && queue.in_flight() >= limit {
-            return if how.long_poll {
-                Ok(Vec::new())
-            } else {
-                Err(SqsError::new(
-                    Code::OverLimit,
-                    format!("Too many messages in flight: the limit is {limit}."),
-                ))
-            };
-        }
-        let room = limit.saturating_sub(queue.in_flight());
-        let max = usize::try_from(max).unwrap_or(1).min(room);
-        self.redrive(name, max);
-        let (queue, now_ms) = self.at(name, now_ms)?;
-        let number = queue.number;
-        let copy = how.copy && !queue.settings.fifo;
-        let mut copies = Vec::new();
-        let mut delivered = Vec::with_capacity(max);
-        for seq in queue.candidates(max) {
-            if copy {
-                copies.extend(queue.get(seq).cloned());
-            }
-            if let Some(message) = queue.receive(seq, now_ms, until_ms) {
-                let receipt = Receipt {
-                    queue: number,
-                    seq,
-                    receive: message.receive_count,
-                };
-                delivered.push(Delivered {
-                    receipt,
-                    message: message.clone(),
-                });
-            }
-        }
-        for copy in copies {
-            self.put(name, copy);
-        }
-        self.note_wake(name);
-        Ok(delivered)
-    }
-
-    /// Moves what a receive of up to `max` would deliver once too often to the dead-letter queue, when that exists.
-    fn redrive(&mut self, name: &str, max: usize) {
-        let Some(queue) = self.queues.get_mut(name) else {
-            return;
-        };
-        let Some(redrive) = queue.settings.redrive.clone() else {
-            return;
-        };
-        let source_arn = Arc::clone(&queue.arn);
-        let target = name_in_arn(&redrive.target_arn).to_owned();
-        let Some(resets_age) = self
-            .queue_by_arn(&redrive.target_arn)
-            .map(|t| t.settings.fifo)
-        else {
-            return;
-        };
-        loop {
-            let Some(queue) = self.queues.get_mut(name) else {
-                return;
-            };
-            let spent: Vec<_> = queue
-                .candidates(max)
-                .into_iter()
-                .filter(|seq| {
-                    queue
-                        .get(*seq)
-                        .is_some_and(|m| m.receive_count >= redrive.max_receive_count)
-                })
-                .collect();
-            if spent.is_empty() {
-                return;
-            }
-            let moved: Vec<_> = spent
-                .into_iter()
-                .filter_map(|seq| queue.remove(seq))
-                .collect();
-            for mut message in moved {
-                message.dead_letter_source = Some(Arc::clone(&source_arn));
-                message.state = State::Visible;
-                if resets_age {
-                    // A FIFO dead-letter queue counts a message's age from its arrival, a standard one from its sending.
-                    message.sent_ms = self.latest_ms;
-                }
-                self.put(&target, message);
-            }
-        }
-    }
-
-    /// Puts a message at a queue's end as it is.
-    fn put(&mut self, name: &str, message: Message) {
-        let seq = self.next_seq;
-        self.next_seq += 1;
-        if let Some(queue) = self.queues.get_mut(name) {
-            queue.insert(seq, message);
-        }
-        self.note_wake(name);
-    }
-
-    /// `DeleteMessage`. Deleting what is gone is no error. On a standard queue an older handle than the newest deletes
-    /// nothing and is no error either; on a FIFO queue a handle is good only while its receive hides the message.
-    ///
-    /// # Errors
-    /// `QueueDoesNotExist`, `ReceiptHandleIsInvalid`; on FIFO queues `InvalidParameterValue` for an expired handle.
-    pub fn delete(&mut self, name: &str, handle: &str, now_ms: u64) -> Result<(), SqsError> {
-        let (queue, _) = self.at(name, now_ms)?;
-        let receipt = receipt_for(queue, handle)?;
-        if let Some(message) = queue.get(receipt.seq) {
-            let newest = message.receive_count == receipt.receive;
-            let in_flight = matches!(message.state, State::InFlight { .. });
-            if queue.settings.fifo && !(newest && in_flight) {
-                return Err(expired(handle));
-            }
-            if newest {
-                queue.remove(receipt.seq);
-            }
-        }
-        self.note_wake(name);
-        Ok(())
-    }
-
-    /// `ChangeMessageVisibility`. On a standard queue any handle of a message in flight will do, on a FIFO queue only the
-    /// newest.
-    ///
-    /// # Errors
-    /// `QueueDoesNotExist`, `ReceiptHandleIsInvalid`; `MessageNotInflight`; `InvalidParameterValue` when the message is
-    /// gone, the timeout is out of bounds or the message would be hidden for more than 12 hours since its receive, and on
-    /// FIFO queues for an expired handle.
-    pub fn change_visibility(
-        &mut self,
-        name: &str,
-        handle: &str,
-        visibility_s: i64,
-        now_ms: u64,
-    ) -> Result<(), SqsError> {
-        let (queue, now_ms) = self.at(name, now_ms)?;
-        let visibility_s = check_visibility(visibility_s)?;
-        let receipt = receipt_for(queue, handle)?;
-        let Some(message) = queue.get(receipt.seq) else {
-            return Err(SqsError::invalid_value(
-                handle,
-                "ReceiptHandle",
-                "Message does not exist or is not available for visibility timeout change.",
-            ));
-        };
-        let in_flight = matches!(message.state, State::InFlight { .. });
-        if queue.settings.fifo && (!in_flight || message.receive_count != receipt.receive) {
-            return Err(expired(handle));
-        }
-        if !in_flight {
-            return Err(SqsError::new(
-                Code::MessageNotInflight,
-                "The message referred to is not in flight.",
-            ));
-        }
-        let until_ms = now_ms + visibility_s * 1000;
-        if until_ms > message.last_receive_ms + MAX_VISIBILITY_S * 1000 {
-            return Err(SqsError::invalid_value(
-                visibility_s,
-                "VisibilityTimeout",
-                "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]",
-            ));
-        }
-        let state = match visibility_s {
-            0 => State::Visible,
-            _ => State::InFlight { until_ms },
-        };
-        queue.set_state(receipt.seq, state);
-        self.note_wake(name);
-        Ok(())
     }
 }
 
@@ -696,13 +365,6 @@ pub fn arn(name: &str) -> String {
 
 fn name_in_arn(arn: &str) -> &str {
     arn.rsplit(':').next().unwrap_or(arn)
-}
-
-fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
 }
 
 fn check_queue_name(name: &str, fifo: bool) -> Result<(), SqsError> {
@@ -741,51 +403,4 @@ fn bounded(
         return Ok(value.unsigned_abs());
     }
     Err(SqsError::invalid_value(value, parameter, &reason()))
-}
-
-fn check_visibility(visibility_s: i64) -> Result<u64, SqsError> {
-    bounded("VisibilityTimeout", visibility_s, 0, 43_200, || {
-        "Must be between 0 and 43200, if provided.".into()
-    })
-}
-
-/// `WaitTimeSeconds`, in bounds.
-///
-/// # Errors
-/// `InvalidParameterValue`.
-pub fn check_wait(wait_s: i64) -> Result<u64, SqsError> {
-    bounded("WaitTimeSeconds", wait_s, 0, 20, || {
-        "Must be >= 0 and <= 20, if provided.".into()
-    })
-}
-
-fn delay_s(settings: &Settings, message: &NewMessage) -> Result<u64, SqsError> {
-    match message.delay_seconds {
-        None => Ok(settings.delay_s),
-        // A FIFO queue takes no delay of a message's own; 0 means the queue's.
-        Some(0) if settings.fifo => Ok(settings.delay_s),
-        Some(s) if settings.fifo => Err(SqsError::invalid_value(
-            s,
-            "DelaySeconds",
-            "The request include parameter that is not valid for this queue type.",
-        )),
-        Some(s) => bounded("DelaySeconds", s, 0, 900, || {
-            "DelaySeconds must be >= 0 and <= 900.".into()
-        }),
-    }
-}
-
-fn receipt_for(queue: &Queue, handle: &str) -> Result<Receipt, SqsError> {
-    let receipt = Receipt::decode(handle)?;
-    if receipt.queue != queue.number {
-        return Err(SqsError::new(
-            Code::ReceiptHandleIsInvalid,
-            format!("The input receipt handle \"{handle}\" is not valid for this queue."),
-        ));
-    }
-    Ok(receipt)
-}
-
-fn expired(handle: &str) -> SqsError {
-    SqsError::invalid_value(handle, "ReceiptHandle", "The receipt handle has expired.")
 }

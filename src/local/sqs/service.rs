@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -17,9 +18,8 @@ use uuid::Uuid;
 use super::engine::{ACCOUNT, Engine, Receive, check_wait};
 use super::error::{Code, SqsError};
 use super::wire::{
-    AttributesAnswer, CreateQueue, ErrorAnswer, Filter, GetQueueAttributes, HandleEntry,
-    ListQueues, QueueRequest, QueueUrlAnswer, ReceiveMessage, Received, SendMessage, SentAnswer,
-    SetQueueAttributes, TagQueue, TagsAnswer,
+    ErrorAnswer, Filter, HandleEntry, QueueRequest, ReceiveMessage, Received, SendMessage,
+    SentAnswer,
 };
 use crate::local::clock::{Clock, http_date};
 use crate::local::fault::{Call, Faults, Plan, Service as Endpoint};
@@ -29,14 +29,12 @@ use crate::local::latency::Latency;
 const JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.0");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const QUERY_ERROR: HeaderName = HeaderName::from_static("x-amzn-query-error");
-/// Most names in one answer of a listing.
-const MAX_RESULTS: i64 = 1000;
 
 /// The SQS endpoint.
 pub struct Service {
     pub(super) engine: Mutex<Engine>,
-    /// Wakes the waiting receives of a queue, by its number.
-    waiting: Mutex<HashMap<u64, Arc<Notify>>>,
+    /// The long polls waiting on a queue, by its number.
+    waiting: Mutex<HashMap<u64, Arc<Waiting>>>,
     pub(super) clock: Clock,
     faults: Faults,
     latency: Latency,
@@ -48,6 +46,29 @@ pub struct Service {
     date: Mutex<(u64, Option<HeaderValue>)>,
 }
 
+/// The long polls waiting on one queue.
+#[derive(Default)]
+struct Waiting {
+    wake: Notify,
+    count: AtomicUsize,
+}
+
+/// Counts one long poll for as long as it waits.
+struct Counted(Arc<Waiting>);
+
+impl Counted {
+    fn new(waiting: Arc<Waiting>) -> Self {
+        waiting.count.fetch_add(1, Ordering::SeqCst);
+        Self(waiting)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// One request on its way through an action.
 pub(super) struct Context<'a> {
     pub body: &'a [u8],
@@ -56,7 +77,8 @@ pub(super) struct Context<'a> {
     pub now_ms: u64,
 }
 
-type Answer = Result<Vec<u8>, SqsError>;
+/// The body of an answer.
+pub(super) type Answer = Result<Vec<u8>, SqsError>;
 
 impl Service {
     pub fn new(
@@ -88,12 +110,21 @@ impl Service {
         if !woken.is_empty() {
             let waiting = lock(&self.waiting);
             for number in woken {
-                if let Some(notify) = waiting.get(&number) {
-                    notify.notify_waiters();
+                if let Some(polls) = waiting.get(&number) {
+                    polls.wake.notify_waiters();
                 }
             }
         }
         result
+    }
+
+    /// How many long polls wait on a queue now.
+    pub fn waiting_polls(&self, name: &str) -> usize {
+        let number = self.with_engine(|engine| engine.queue(name).map(|queue| queue.number));
+        let waiting = lock(&self.waiting);
+        number
+            .and_then(|number| waiting.get(&number))
+            .map_or(0, |polls| polls.count.load(Ordering::SeqCst))
     }
 
     async fn act(self: &Arc<Self>, action: &str, cx: &Context<'_>) -> Answer {
@@ -221,12 +252,12 @@ impl Service {
         how: Receive,
         until_ms: u64,
     ) -> Result<Vec<super::engine::Delivered>, SqsError> {
+        let number = self
+            .with_engine(|engine| engine.queue(name).map(|queue| queue.number))
+            .ok_or_else(SqsError::no_such_queue)?;
+        let waiting = Counted::new(Arc::clone(lock(&self.waiting).entry(number).or_default()));
         loop {
-            let number = self
-                .with_engine(|engine| engine.queue(name).map(|queue| queue.number))
-                .ok_or_else(SqsError::no_such_queue)?;
-            let notify = Arc::clone(lock(&self.waiting).entry(number).or_default());
-            let mut woken = std::pin::pin!(notify.notified());
+            let mut woken = std::pin::pin!(waiting.0.wake.notified());
             // Listening before looking, so that nothing that happens in between is missed.
             woken.as_mut().enable();
             let now_ms = self.clock.now_ms();
@@ -245,85 +276,6 @@ impl Service {
                 () = self.stop.cancelled() => return Ok(Vec::new()),
             }
         }
-    }
-
-    fn create_queue(&self, cx: &Context<'_>) -> Answer {
-        let request: CreateQueue = parse(cx.body)?;
-        let name = required(request.queue_name, "QueueName")?;
-        let attributes = request.attributes.unwrap_or_default();
-        let tags = request.tags.unwrap_or_default();
-        self.with_engine(|engine| engine.create_queue(&name, &attributes, tags, cx.now_ms))?;
-        Ok(json(&QueueUrlAnswer {
-            queue_url: url(cx, &name),
-        }))
-    }
-
-    fn queue_url(&self, cx: &Context<'_>) -> Answer {
-        let request: QueueRequest<'_> = parse(cx.body)?;
-        let name = required(request.queue_name, "QueueName")?;
-        self.with_engine(|engine| engine.queue(&name).map(|_| ()))
-            .ok_or_else(SqsError::no_such_queue)?;
-        Ok(json(&QueueUrlAnswer {
-            queue_url: url(cx, &name),
-        }))
-    }
-
-    fn get_attributes(&self, cx: &Context<'_>) -> Answer {
-        let request: GetQueueAttributes<'_> = parse(cx.body)?;
-        let name = queue_name(request.queue_url.as_ref())?;
-        let wanted = request.attribute_names.unwrap_or_default();
-        let attributes = self.with_engine(|engine| engine.attributes(name, &wanted, cx.now_ms))?;
-        Ok(json(&AttributesAnswer { attributes }))
-    }
-
-    fn set_attributes(&self, cx: &Context<'_>) -> Answer {
-        let request: SetQueueAttributes<'_> = parse(cx.body)?;
-        let name = queue_name(request.queue_url.as_ref())?;
-        let attributes = required(request.attributes, "Attributes")?;
-        self.with_engine(|engine| engine.set_attributes(name, &attributes, cx.now_ms))?;
-        Ok(Vec::new())
-    }
-
-    fn list_queues(&self, cx: &Context<'_>) -> Answer {
-        let request: ListQueues = parse(cx.body)?;
-        let prefix = request.queue_name_prefix.clone().unwrap_or_default();
-        let names = self.with_engine(|engine| {
-            engine
-                .names()
-                .filter(|name| name.starts_with(&prefix))
-                .map(str::to_owned)
-                .collect()
-        });
-        list(cx, names, &request, "QueueUrls")
-    }
-
-    fn list_dead_letter_sources(&self, cx: &Context<'_>) -> Answer {
-        let request: ListQueues = parse(cx.body)?;
-        let queue_url = request.queue_url.as_deref().map(Cow::Borrowed);
-        let name = queue_name(queue_url.as_ref())?;
-        let names = self.with_engine(|engine| {
-            engine
-                .dead_letter_sources(name)
-                .map(|names| names.into_iter().map(str::to_owned).collect())
-        })?;
-        list(cx, names, &request, "queueUrls")
-    }
-
-    fn tags(&self, action: &str, cx: &Context<'_>) -> Answer {
-        let request: TagQueue<'_> = parse(cx.body)?;
-        let name = queue_name(request.queue_url.as_ref())?;
-        self.with_engine(|engine| {
-            let tags = engine.tags(name)?;
-            match action {
-                "TagQueue" => tags.extend(required(request.tags, "Tags")?),
-                "UntagQueue" => {
-                    let keys = required(request.tag_keys, "TagKeys")?;
-                    tags.retain(|key, _| !keys.contains(key));
-                }
-                _ => return Ok(json(&TagsAnswer { tags: tags.clone() })),
-            }
-            Ok(Vec::new())
-        })
     }
 
     fn date(&self) -> Option<HeaderValue> {
@@ -507,37 +459,4 @@ pub(super) fn queue_name<'a>(url: Option<&'a Cow<'_, str>>) -> Result<&'a str, S
             format!("The address {url} is not valid for this endpoint."),
         )),
     }
-}
-
-fn url(cx: &Context<'_>, name: &str) -> String {
-    format!("http://{}/{ACCOUNT}/{name}", cx.host)
-}
-
-/// One page of a listing of queues.
-fn list(cx: &Context<'_>, names: Vec<String>, request: &ListQueues, member: &str) -> Answer {
-    let max = request.max_results.unwrap_or(MAX_RESULTS);
-    if !(1..=MAX_RESULTS).contains(&max) {
-        return Err(SqsError::invalid_value(
-            max,
-            "MaxResults",
-            "Must be an integer from 1 to 1000.",
-        ));
-    }
-    let max = usize::try_from(max).unwrap_or(1);
-    let after = request.next_token.as_deref().unwrap_or_default();
-    let mut rest = names.into_iter().filter(|name| name.as_str() > after);
-    let page: Vec<_> = rest.by_ref().take(max).collect();
-    // AWS pages only when a size was asked for; the token is the last name shown.
-    let next = (request.max_results.is_some() && rest.next().is_some())
-        .then(|| page.last().cloned())
-        .flatten();
-    let mut answer = serde_json::Map::new();
-    if !page.is_empty() || member == "queueUrls" {
-        let urls: Vec<_> = page.iter().map(|name| url(cx, name)).collect();
-        answer.insert(member.into(), urls.into());
-    }
-    if let Some(next) = next {
-        answer.insert("NextToken".into(), next.into());
-    }
-    Ok(json(&answer))
 }

@@ -333,10 +333,6 @@ impl Filter {
             .any(|wanted| wanted == name || wanted == "All")
     }
 
-    fn wants_any_system(&self) -> bool {
-        !self.system.is_empty()
-    }
-
     fn wants_all(&self) -> bool {
         self.message
             .iter()
@@ -397,8 +393,9 @@ impl Serialize for OneMessage<'_> {
         map.serialize_entry("ReceiptHandle", &self.delivered.receipt.encode())?;
         map.serialize_entry("MD5OfBody", &content.body_md5)?;
         map.serialize_entry("Body", &content.body)?;
-        if self.filter.wants_any_system() {
-            map.serialize_entry("Attributes", &System(self))?;
+        let system = System(self);
+        if system.entries().next().is_some() {
+            map.serialize_entry("Attributes", &system)?;
         }
         if self.filter.wants_all() {
             if let Some(md5) = content.attributes_md5 {
@@ -426,41 +423,46 @@ impl Serialize for OneMessage<'_> {
 
 struct System<'a>(&'a OneMessage<'a>);
 
-impl Serialize for System<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl<'a> System<'a> {
+    /// The system attributes that were asked for and that the message has.
+    fn entries(&self) -> impl Iterator<Item = (&'static str, &'a dyn fmt::Display)> {
+        fn shown<T: fmt::Display>(value: Option<&T>) -> Option<&dyn fmt::Display> {
+            value.map(|value| value as _)
+        }
+        let filter = self.0.filter;
         let message = &self.0.delivered.message;
         let content = &*message.content;
-        let filter = self.0.filter;
-        let mut map = serializer.serialize_map(None)?;
-        let mut put = |name: &str, value: Option<&dyn fmt::Display>| match value {
-            Some(value) if filter.wants_system(name) => map.serialize_entry(name, &Shown(value)),
-            _ => Ok(()),
-        };
-        put("SenderId", Some(&ACCOUNT))?;
-        put("SentTimestamp", Some(&message.sent_ms))?;
-        put("ApproximateReceiveCount", Some(&message.receive_count))?;
-        put(
-            "ApproximateFirstReceiveTimestamp",
-            message.first_receive_ms.as_ref().map(|ms| ms as _),
-        )?;
-        put(
-            "MessageGroupId",
-            content.group_id.as_ref().map(|id| id as _),
-        )?;
-        put(
-            "MessageDeduplicationId",
-            content.deduplication_id.as_ref().map(|id| id as _),
-        )?;
-        put("SequenceNumber", message.sequence.as_ref().map(|n| n as _))?;
-        put(
-            "AWSTraceHeader",
-            content.trace_header.as_ref().map(|trace| trace as _),
-        )?;
-        put(
-            "DeadLetterQueueSourceArn",
-            message.dead_letter_source.as_ref().map(|arn| arn as _),
-        )?;
-        map.end()
+        [
+            ("SenderId", shown(Some(&ACCOUNT))),
+            ("SentTimestamp", shown(Some(&message.sent_ms))),
+            (
+                "ApproximateReceiveCount",
+                shown(Some(&message.receive_count)),
+            ),
+            (
+                "ApproximateFirstReceiveTimestamp",
+                shown(message.first_receive_ms.as_ref()),
+            ),
+            ("MessageGroupId", shown(content.group_id.as_ref())),
+            (
+                "MessageDeduplicationId",
+                shown(content.deduplication_id.as_ref()),
+            ),
+            ("SequenceNumber", shown(message.sequence.as_ref())),
+            ("AWSTraceHeader", shown(content.trace_header.as_ref())),
+            (
+                "DeadLetterQueueSourceArn",
+                shown(message.dead_letter_source.as_ref()),
+            ),
+        ]
+        .into_iter()
+        .filter_map(move |(name, value)| Some((name, value.filter(|_| filter.wants_system(name))?)))
+    }
+}
+
+impl Serialize for System<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.entries().map(|(name, value)| (name, Shown(value))))
     }
 }
 

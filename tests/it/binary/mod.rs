@@ -4,7 +4,7 @@
 mod copy;
 mod drained;
 mod entries;
-mod harness;
+pub mod harness;
 mod inside;
 mod kill;
 mod outage;
@@ -12,4 +12,4 @@ mod rate;
 mod refusals;
 mod stop;
 mod window;
-mod world;
+pub mod world;

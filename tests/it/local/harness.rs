@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_sqs::types::{Message, QueueAttributeName};
+use aws_sdk_sqs::types::{
+    Message, MessageAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry,
+};
 use sqs_drain::local::{Endpoints, ManualClock, Options};
 
 /// 2026-01-02 03:04:05 UTC.
@@ -131,4 +133,29 @@ pub fn refusal<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug>(
 /// The bodies, in order.
 pub fn bodies(messages: &[Message]) -> Vec<&str> {
     messages.iter().filter_map(|m| m.body.as_deref()).collect()
+}
+
+/// A text attribute.
+pub fn text(data_type: &str, value: &str) -> MessageAttributeValue {
+    MessageAttributeValue::builder()
+        .data_type(data_type)
+        .string_value(value)
+        .build()
+        .expect("a value")
+}
+
+/// A batch entry.
+pub fn entry(id: &str, body: &str) -> SendMessageBatchRequestEntry {
+    SendMessageBatchRequestEntry::builder()
+        .id(id)
+        .message_body(body)
+        .build()
+        .expect("a whole entry")
+}
+
+/// Lets everything else that is ready go on, so that a request that has been started is under way: no time passes.
+pub async fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        tokio::task::yield_now().await;
+    }
 }

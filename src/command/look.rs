@@ -1,0 +1,213 @@
+//! A look at everything a route names, changing and receiving nothing: for `plan` and `check`.
+
+use chrono::{DateTime, Utc};
+
+use super::Failure;
+use super::connect::{Real, describe, describe_optional, queue_failure};
+use crate::aws::Clients;
+use crate::exit::ExitCode;
+use crate::ledger::{Ledger, LedgerError};
+use crate::message::Counts;
+use crate::plan::{QueueFacts, QueueRef, Refusal, RoutePlan, Warning, check_queues};
+use crate::port::Source;
+use crate::window::{State, Window};
+
+/// A queue of a route.
+pub struct Queue {
+    /// What it is to the route: `source`, `destination`, `hold`, `reject`.
+    pub role: &'static str,
+    /// Its attributes.
+    pub facts: QueueFacts,
+    /// What it says it holds.
+    pub counts: Counts,
+}
+
+impl Queue {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        let url = &self.facts.url;
+        url.rsplit('/').next().unwrap_or(url)
+    }
+
+    /// Looks at one queue.
+    ///
+    /// # Errors
+    /// The line that says why it cannot be used.
+    pub async fn look(
+        clients: &Clients,
+        role: &'static str,
+        queue: &QueueRef,
+    ) -> Result<Self, Failure> {
+        let facts = describe(clients, role, queue).await?;
+        let counts = clients.queue(&facts.url).counts().await;
+        let counts = counts.map_err(|error| queue_failure(role, queue, &error))?;
+        Ok(Self {
+            role,
+            facts,
+            counts,
+        })
+    }
+}
+
+/// The queues of a route.
+pub struct Queues {
+    /// The source.
+    pub source: Queue,
+    /// The destinations, in the route's order.
+    pub sinks: Vec<Queue>,
+    /// The hold queue's attributes.
+    pub hold: Option<QueueFacts>,
+    /// The reject queue's attributes.
+    pub reject: Option<QueueFacts>,
+}
+
+impl Queues {
+    /// Looks at all queues of a route.
+    ///
+    /// # Errors
+    /// The line about the first that cannot be used.
+    pub async fn look(clients: &Clients, route: &RoutePlan) -> Result<Self, Failure> {
+        let source = Queue::look(clients, "source", &route.from).await?;
+        let mut sinks = Vec::new();
+        for to in &route.to {
+            sinks.push(Queue::look(clients, "destination", to).await?);
+        }
+        Ok(Self {
+            source,
+            sinks,
+            hold: describe_optional(clients, "hold", route.hold()).await?,
+            reject: describe_optional(clients, "reject", route.reject.as_ref()).await?,
+        })
+    }
+
+    /// The destinations' attributes.
+    pub fn sink_facts(&self) -> Vec<QueueFacts> {
+        self.sinks.iter().map(|s| s.facts.clone()).collect()
+    }
+
+    /// What the queues forbid or warn of.
+    ///
+    /// # Errors
+    /// See [`check_queues`].
+    pub fn check(&self, route: &RoutePlan) -> Result<Vec<Warning>, Refusal> {
+        check_queues(
+            route,
+            &self.source.facts,
+            &self.sink_facts(),
+            self.hold.as_ref(),
+            self.reject.as_ref(),
+        )
+    }
+}
+
+/// Which run a start now would work for.
+pub enum Start {
+    /// It would create the run.
+    New,
+    /// It would join the run's living processes.
+    Joining(usize),
+    /// It would go on with a run that nobody works on; the words say how it stands.
+    GoingOn(String),
+    /// It would be refused: a run is alive at the source.
+    Refused(String),
+    /// It would not be begun any more (`--start-within`).
+    TooLate(String),
+}
+
+impl Start {
+    /// The exit code of a start that would not run.
+    pub fn exit(&self) -> Option<ExitCode> {
+        match self {
+            Self::New | Self::Joining(_) | Self::GoingOn(_) => None,
+            Self::Refused(_) => Some(ExitCode::Refused),
+            Self::TooLate(_) => Some(ExitCode::OutsideWindow),
+        }
+    }
+}
+
+/// Finds out which run a start now would work for, from the table. Whether a process lives is told by the age of its heartbeat here; a
+/// start watches it for a lease.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn start(
+    ledger: &Ledger<Real>,
+    route: &RoutePlan,
+    fingerprint: &str,
+    run_id: &str,
+    now: DateTime<Utc>,
+) -> Result<Start, LedgerError> {
+    let run = ledger.run(run_id).await?;
+    let processes = ledger.processes().await?;
+    let names: Vec<String> = processes.iter().map(|p| p.process.clone()).collect();
+    let beats = ledger.beats(&names).await?;
+    let silence_ms = 2 * route.timings.lease.as_millis() as i64;
+    let same = run.as_ref().is_none_or(|r| r.settings == fingerprint);
+    let (mut mine, mut dead) = (0, 0);
+    for (process, beat) in processes.iter().zip(beats) {
+        let lives = beat.is_some_and(|b| {
+            b.fenced_by.is_none() && now.timestamp_millis() - b.at_ms <= silence_ms
+        });
+        match (lives, process.run == run_id) {
+            (false, _) => dead += 1,
+            (true, true) if same => mine += 1,
+            (true, true) => {
+                let words = format!("the run '{run_id}' is under way with other settings");
+                return Ok(Start::Refused(words));
+            }
+            (true, false) => {
+                let words = format!("the source is being drained by the run '{}'", process.run);
+                return Ok(Start::Refused(words));
+            }
+        }
+    }
+    let settled = match dead {
+        0 => String::new(),
+        n => format!(", after settling what {n} dead processes left"),
+    };
+    let Some(run) = run else {
+        return Ok(match too_late(route, now) {
+            Some(words) => Start::TooLate(words),
+            None => Start::New,
+        });
+    };
+    Ok(match (mine, run.ended) {
+        (0, true) => Start::GoingOn(format!(
+            "it has ended ({}) and would be gone on with, with a new cut-off{settled}",
+            run.outcome.as_deref().unwrap_or("-")
+        )),
+        (0, false) => Start::GoingOn(format!("nobody works on it now{settled}")),
+        (n, _) => Start::Joining(n),
+    })
+}
+
+fn too_late(route: &RoutePlan, now: DateTime<Utc>) -> Option<String> {
+    let within = route.start_within?;
+    let State::Open { opened_at, .. } = route.window.state_at(now) else {
+        return None;
+    };
+    let late = (now - opened_at).to_std().unwrap_or_default();
+    (late > within).then(|| {
+        format!(
+            "too late: the window opened {}s ago, and a run may be begun within {}s",
+            late.as_secs(),
+            within.as_secs()
+        )
+    })
+}
+
+/// The window's state in one line.
+pub fn window_words(window: &Window, now: DateTime<Utc>) -> String {
+    let state = match window.state_at(now) {
+        State::Open {
+            closes_at: Some(at),
+            ..
+        } => format!("open until {}", window.describe(at)),
+        State::Open {
+            closes_at: None, ..
+        } => "open, and does not close".to_owned(),
+        State::Shut { opens_at: Some(at) } => format!("shut until {}", window.describe(at)),
+        State::Shut { opens_at: None } => "shut, and never opens again".to_owned(),
+    };
+    format!("{} in {}: {state}", window.rule(), window.zone())
+}

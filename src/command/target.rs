@@ -1,0 +1,140 @@
+//! Finds the run that `status`, `pause`, `resume`, `rate` and `doubts list` are about.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::connect::{Real, describe, table_failure};
+use super::{Failure, now};
+use crate::aws::clock::SystemClock;
+use crate::aws::{Aws, Clients, Timeouts};
+use crate::cli::TargetArgs;
+use crate::exit::ExitCode;
+use crate::ledger::{Ledger, LedgerError, RunItem, source_name};
+use crate::plan::{Located, LocatedRoute};
+
+/// The lease of a run that does not tell its own: the default.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// A run in the table.
+pub struct Found {
+    /// Its table, for the source it drains.
+    pub ledger: Ledger<Real>,
+    /// The table's name.
+    pub table: String,
+    /// The run's id.
+    pub id: String,
+    /// What the table says of it.
+    pub run: RunItem,
+}
+
+impl Found {
+    /// A heartbeat older than this is one of a process that is probably dead: two of the run's leases.
+    pub fn silence(&self) -> Duration {
+        let settings: serde_json::Value =
+            serde_json::from_str(&self.run.settings).unwrap_or_default();
+        let lease_ms = settings["lease_ms"].as_u64();
+        2 * lease_ms.map_or(LEASE, Duration::from_millis)
+    }
+
+    /// The line and code for a call to the table that failed.
+    pub fn failure(&self, error: &LedgerError) -> Failure {
+        ledger_failure(&self.table, error)
+    }
+}
+
+/// The line and code for a call to the table that failed.
+pub fn ledger_failure(table: &str, error: &LedgerError) -> Failure {
+    match error {
+        LedgerError::Store(error) => table_failure(table, error),
+        other => Failure::new(ExitCode::Failed, other.to_string()),
+    }
+}
+
+/// Access to AWS for what was located.
+pub async fn aws(located: &Located) -> Aws {
+    Aws::from_env(Timeouts {
+        table: located.table_timeout,
+        ..Timeouts::default()
+    })
+    .await
+}
+
+/// The run named, or else the latest run of each of the routes asked for: the owner of the route's source, which takes SQS to find
+/// the source's ARN. At least one.
+///
+/// # Errors
+/// A line for an unknown run, a route that has never run, and whatever cannot be reached.
+pub async fn find(target: &TargetArgs, named: Option<&str>) -> Result<Vec<Found>, Failure> {
+    let located = target.request(now())?.locate()?;
+    let aws = aws(&located).await;
+    let search = Search {
+        clients: aws.clients(),
+        clock: Rc::new(aws.clock()),
+        table: &located.table,
+    };
+    match named {
+        Some(id) => Ok(vec![search.run(id).await?]),
+        None if located.routes.is_empty() => Err(Failure::new(
+            ExitCode::Refused,
+            "no run is named: write its id, or add --from QUEUE or --config FILE for the latest one",
+        )),
+        None => {
+            let mut found = Vec::new();
+            for route in &located.routes {
+                found.push(search.latest_of(route).await?);
+            }
+            Ok(found)
+        }
+    }
+}
+
+struct Search<'a> {
+    clients: Clients,
+    clock: Rc<SystemClock>,
+    table: &'a str,
+}
+
+impl Search<'_> {
+    fn ledger(&self, source: &str) -> Ledger<Real> {
+        let store = Rc::new(self.clients.table(self.table));
+        Ledger::new(store, self.clock.clone(), source.to_owned())
+    }
+
+    async fn run(&self, id: &str) -> Result<Found, Failure> {
+        // A run's own item does not depend on the source; it names it.
+        let read = self.ledger("").run(id).await;
+        let run = read
+            .map_err(|error| ledger_failure(self.table, &error))?
+            .ok_or_else(|| {
+                Failure::new(
+                    ExitCode::Refused,
+                    format!(
+                        "the table '{}' knows no run '{id}': check the id (ROUTE@OPENING) and the table, runs are kept for 30 days",
+                        self.table
+                    ),
+                )
+            })?;
+        Ok(Found {
+            ledger: self.ledger(&run.source),
+            table: self.table.to_owned(),
+            id: id.to_owned(),
+            run,
+        })
+    }
+
+    async fn latest_of(&self, route: &LocatedRoute) -> Result<Found, Failure> {
+        let facts = describe(&self.clients, "source", &route.from).await?;
+        let owner = self.ledger(&source_name(&facts.arn)).owner().await;
+        let owner = owner.map_err(|error| ledger_failure(self.table, &error))?;
+        match owner {
+            Some(owner) => self.run(&owner.run).await,
+            None => Err(Failure::new(
+                ExitCode::Refused,
+                format!(
+                    "the table '{}' knows no run of the source '{}'",
+                    self.table, route.from
+                ),
+            )),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The promises, checked at every effect and at the end, from what the servers saw: nothing the worker says of itself
+//! is used.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use sqs_drain::message::Id;
+
+use super::engine::{Core, Mood};
+use super::fault::Fault;
+use super::process::Process;
+use super::queue::{Accepted, Entry, Payload};
+use super::table::Table;
+
+/// A rate limit as told to the run.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// Messages a second over all processes.
+    pub per_second: u64,
+    /// The burst of each active process.
+    pub burst: u64,
+}
+
+/// What a scenario promises.
+#[derive(Clone)]
+pub struct Rules {
+    /// The route's destinations (not hold, not reject).
+    pub destinations: Vec<usize>,
+    /// Never twice, whatever happens.
+    pub at_most_once: bool,
+    /// Doubles are given up on (no journal).
+    pub may_double: bool,
+    /// Whether the table lists this id as a doubt (in any of its states) or a resend.
+    pub listed: Rc<dyn Fn(&Table, Id) -> bool>,
+    /// Open or not at a time of day (ms since the epoch); none is always open.
+    pub window: Option<Rc<dyn Fn(i64) -> bool>>,
+    /// The rate; none is no limit.
+    pub rate: Option<Rate>,
+    /// The group id that the copy of this original must have.
+    pub group: Rc<dyn Fn(&Payload) -> Option<String>>,
+}
+
+impl Rules {
+    /// The strictest rules towards these destinations; nothing counts as listed.
+    pub fn new(destinations: &[usize]) -> Self {
+        Self {
+            destinations: destinations.to_vec(),
+            at_most_once: false,
+            may_double: false,
+            listed: Rc::new(|_, _| false),
+            window: None,
+            rate: None,
+            group: Rc::new(|payload| payload.group_id.clone()),
+        }
+    }
+}
+
+/// A test message as it was parked.
+#[derive(Clone)]
+pub struct Original {
+    /// Where.
+    pub queue: usize,
+    /// Its SQS message id there.
+    pub message_id: String,
+    /// What it carries.
+    pub payload: Rc<Payload>,
+}
+
+/// The audit's memory.
+#[derive(Default)]
+pub struct Audit {
+    rules: Option<Rules>,
+    /// Every parked test message; the index is its identity.
+    pub originals: Vec<Original>,
+    /// Who was accepted by a destination: origin -> pids, in order.
+    pub delivered: BTreeMap<usize, Vec<usize>>,
+    /// Test messages accepted by any queue at all (destination, hold, reject).
+    kept: BTreeSet<usize>,
+    /// Origin of the last first copy, by destination and group.
+    last_of_group: BTreeMap<(usize, String), usize>,
+    starts: VecDeque<(u64, u64)>,
+    violations: Vec<String>,
+}
+
+impl Audit {
+    /// From now on these rules hold.
+    pub fn hold_to(&mut self, rules: Rules) {
+        self.rules = Some(rules);
+    }
+
+    /// Notes a broken promise.
+    pub fn broken(&mut self, now_ms: u64, what: String) {
+        if self.violations.len() < 50 {
+            self.violations.push(format!("at {now_ms} ms: {what}"));
+        }
+    }
+
+    /// What was broken so far.
+    pub fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    fn is_destination(&self, queue: usize) -> bool {
+        let rules = self.rules.as_ref();
+        rules.is_some_and(|r| r.destinations.contains(&queue))
+    }
+
+    /// A send begins (its request is handed to the port).
+    pub fn send_starts(
+        &mut self,
+        core: &Rc<Core>,
+        process: &Process,
+        queue: usize,
+        entries: &[Entry],
+    ) {
+        let Some(rules) = self.rules.clone() else {
+            return;
+        };
+        if !self.is_destination(queue) {
+            return;
+        }
+        let now = core.now();
+        if let Some(open) = &rules.window {
+            let local = process.wall_ms(now);
+            let service = core.service_ms();
+            for (clock, time) in [("local", local), ("service", service)] {
+                if !open(time) {
+                    let label = process.label();
+                    self.broken(
+                        now,
+                        format!("{label} sends outside the window by the {clock} clock"),
+                    );
+                }
+            }
+        }
+        self.starts.push_back((now, entries.len() as u64));
+        while self.starts.front().is_some_and(|(at, _)| at + 1_000 <= now) {
+            self.starts.pop_front();
+        }
+        if let Some(rate) = rules.rate {
+            let sent: u64 = self.starts.iter().map(|(_, n)| n).sum();
+            let processes = core.processes.borrow();
+            let active = processes
+                .iter()
+                .filter(|p| p.died_ms().is_none_or(|at| at + 1_000 > now))
+                .count() as u64;
+            if sent > rate.per_second + rate.burst * active {
+                self.broken(
+                    now,
+                    format!("{sent} messages in one second, {active} processes, {rate:?}"),
+                );
+            }
+        }
+    }
+
+    /// A queue accepted an entry: the last of its list.
+    pub fn accepted(&mut self, core: &Rc<Core>, mood: &Mood, queue: usize) {
+        let queues = core.queues.borrow();
+        let Some(copy) = queues[queue].accepted.last().cloned() else {
+            return;
+        };
+        let copies: u32 = queues
+            .iter()
+            .filter_map(|q| copy.origin.and_then(|o| q.copied.get(&o)))
+            .sum();
+        let fifo = queues[queue].spec.fifo;
+        drop(queues);
+        let now = core.now();
+        let Some(origin) = copy.origin.filter(|o| *o < self.originals.len()) else {
+            self.broken(now, "a copy without a known identity".into());
+            return;
+        };
+        self.kept.insert(origin);
+        let Some(rules) = self.rules.clone() else {
+            return;
+        };
+        self.faithful(now, &rules, &copy, origin, fifo);
+        if copy.swallowed || !self.is_destination(queue) {
+            return;
+        }
+        let earlier = self.delivered.entry(origin).or_default().clone();
+        self.delivered.entry(origin).or_default().push(copy.pid);
+        let id = Id::of(&self.originals[origin].message_id);
+        if earlier.is_empty() {
+            if let (true, Some(group)) = (fifo, &copy.payload.group_id) {
+                let last = self.last_of_group.insert((queue, group.clone()), origin);
+                if last.is_some_and(|last| last > origin) {
+                    self.broken(now, format!("group {group}: m{origin} after m{last:?}"));
+                }
+            }
+        } else if rules.at_most_once {
+            self.broken(now, format!("m{origin} twice, at most once was promised"));
+        } else if !rules.may_double {
+            // A copy of SQS's own making is recognised only by the process that had the first.
+            let other_process = copies > 0 && !earlier.contains(&copy.pid);
+            if !other_process && !(rules.listed)(&core.table.borrow(), id) {
+                self.broken(
+                    now,
+                    format!(
+                        "m{origin} ({id}) twice and not listed: {earlier:?}, then {}",
+                        copy.pid
+                    ),
+                );
+            }
+        }
+        let excused = matches!(
+            mood.fault,
+            Some(Fault::Late(_) | Fault::HeldBack(_) | Fault::Slow(_))
+        );
+        if let (Some(open), false) = (&rules.window, excused) {
+            if !open(core.service_ms()) {
+                self.broken(now, format!("m{origin} accepted outside the window"));
+            }
+        }
+    }
+
+    fn faithful(&mut self, now: u64, rules: &Rules, copy: &Accepted, origin: usize, fifo: bool) {
+        let original = &self.originals[origin];
+        let mut due = (*original.payload).clone();
+        due.group_id = (rules.group)(&due);
+        due.attributes.sort_by(|a, b| a.name.cmp(&b.name));
+        let same_dedup =
+            !fifo || copy.deduplication_id.as_deref() == Some(original.message_id.as_str());
+        if *copy.payload != due || !same_dedup {
+            self.broken(now, format!("the copy of m{origin} is not faithful"));
+        }
+    }
+
+    /// A message left a queue by a delete.
+    pub fn deleted(&mut self, core: &Rc<Core>, mood: &Mood, queue: usize, origin: usize) {
+        let parked_here = self.originals.get(origin).is_some_and(|o| o.queue == queue);
+        if self.rules.is_some() && parked_here && !self.kept.contains(&origin) {
+            let process = core.process(mood.pid).label();
+            self.broken(
+                core.now(),
+                format!("{process} deleted m{origin}, which no queue accepted"),
+            );
+        }
+    }
+
+    /// Where each test message is now: nothing may be nowhere.
+    pub fn check_nothing_lost(&mut self, core: &Core) {
+        let queues = core.queues.borrow();
+        let mut stored = BTreeSet::new();
+        for queue in queues.iter() {
+            stored.extend(queue.stored.iter().filter_map(|s| s.payload.origin()));
+        }
+        for origin in 0..self.originals.len() {
+            if !stored.contains(&origin) && !self.kept.contains(&origin) {
+                self.broken(core.now(), format!("m{origin} is lost"));
+            }
+        }
+    }
+
+    /// After a drain that says it is done: the source is empty, and every test message of it reached a destination
+    /// or one of the queues in `aside` (hold, reject, dead letters).
+    pub fn check_drained(&mut self, core: &Core, source: usize, aside: &[usize]) {
+        self.check_nothing_lost(core);
+        let queues = core.queues.borrow();
+        if !queues[source].stored.is_empty() {
+            let left = queues[source].stored.len();
+            self.broken(
+                core.now(),
+                format!("{left} messages left in a drained queue"),
+            );
+        }
+        let mut elsewhere = BTreeSet::new();
+        for queue in aside {
+            elsewhere.extend(
+                queues[*queue]
+                    .stored
+                    .iter()
+                    .filter_map(|s| s.payload.origin()),
+            );
+        }
+        for origin in 0..self.originals.len() {
+            let ours = self.originals[origin].queue == source;
+            let there = self.delivered.contains_key(&origin) || elsewhere.contains(&origin);
+            if ours && !there {
+                self.broken(
+                    core.now(),
+                    format!("m{origin} never reached its destination"),
+                );
+            }
+        }
+    }
+
+    /// How many copies destinations took beyond one of each.
+    pub fn doubles(&self) -> usize {
+        self.delivered.values().map(|pids| pids.len() - 1).sum()
+    }
+}

@@ -1,0 +1,350 @@
+//! The real worker in the world: the same drain that runs over AWS, on simulated ports, and what the table must say of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use sqs_drain::drain::settings::{Cutoff, Destination, GroupFrom, Settings, Timings};
+use sqs_drain::drain::{self, Wiring};
+use sqs_drain::exit::ExitCode;
+use sqs_drain::journal::{Delivery, Totals};
+use sqs_drain::message::{BATCH_BYTES, Id};
+use sqs_drain::port::{Datum, Key};
+use sqs_drain::report::RouteReport;
+use sqs_drain::stop::{Reason, Stop};
+use sqs_drain::window::Window;
+
+use super::{Core, EPOCH_MS, Handle, ProcessPorts, QueueSpec, Rate, Rules, Sim, World};
+
+/// The source's name in the table.
+const SOURCE: &str = "wait";
+
+/// One route in the world. Queue 0 is the source, then the destinations, then hold, reject and dead letters.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Messages parked before the start.
+    pub messages: usize,
+    /// Groups they are in (0: none).
+    pub groups: u64,
+    /// Source and destinations are FIFO queues.
+    pub fifo: bool,
+    /// Destinations.
+    pub destinations: usize,
+    /// Lanes of each process.
+    pub lanes: usize,
+    /// The most messages of a page.
+    pub page: usize,
+    /// Claims ids, holds doubts.
+    pub at_most_once: bool,
+    /// With a reject queue.
+    pub reject: bool,
+    /// Messages that the destinations refuse.
+    pub poison: BTreeSet<usize>,
+    /// Messages a second.
+    pub rate: Option<f64>,
+    /// The window, in Seoul; the world begins at Monday 08:00 there.
+    pub window: Option<&'static str>,
+    /// `maxReceiveCount` of the source.
+    pub redrive: Option<u32>,
+    /// With a checkpoint table.
+    pub journal: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            messages: 20,
+            groups: 0,
+            fifo: false,
+            destinations: 1,
+            lanes: 2,
+            page: 10,
+            at_most_once: false,
+            reject: true,
+            poison: BTreeSet::new(),
+            rate: None,
+            window: None,
+            redrive: None,
+            journal: true,
+        }
+    }
+}
+
+impl Setup {
+    /// The hold queue's index.
+    pub fn hold(&self) -> usize {
+        self.destinations + 1
+    }
+
+    /// The reject queue's index.
+    pub fn reject_queue(&self) -> usize {
+        self.destinations + 2
+    }
+
+    /// The dead-letter queue's index.
+    pub fn dead_letters(&self) -> usize {
+        self.destinations + 3
+    }
+
+    fn timings(&self) -> Timings {
+        Timings {
+            visibility: Duration::from_secs(40),
+            send_timeout: Duration::from_secs(2),
+            table_timeout: Duration::from_secs(2),
+            margin: Duration::from_secs(1),
+            heartbeat: Duration::from_secs(3),
+            lease: Duration::from_secs(10),
+            poll: Duration::from_secs(2),
+            grace: Duration::from_secs(25),
+            settle: Duration::from_secs(1),
+            settle_checks: 3,
+            cutoff_quiet: Duration::from_secs(60),
+        }
+    }
+
+    fn window(&self) -> Window {
+        match self.window {
+            None => Window::always(),
+            Some(text) => Window::parse(&[text.to_owned()], "Asia/Seoul", &[], &[])
+                .expect("the scenario's window reads"),
+        }
+    }
+
+    fn settings(&self, shard: u32) -> Settings {
+        let queue = |name: String, fifo| Destination {
+            name,
+            fifo,
+            delay: Duration::ZERO,
+            batch_bytes: BATCH_BYTES,
+        };
+        Settings {
+            route: "night".into(),
+            run_id: None,
+            shard,
+            shards: 1,
+            host: "world".into(),
+            fingerprint: "the same".into(),
+            source: SOURCE.into(),
+            source_fifo: self.fifo,
+            destinations: (1..=self.destinations)
+                .map(|n| queue(format!("schedule-{n}"), self.fifo))
+                .collect(),
+            reject: self.reject.then(|| queue("reject".into(), self.fifo)),
+            hold: self.at_most_once.then(|| queue("hold".into(), self.fifo)),
+            window: self.window(),
+            rate: self.rate,
+            burst: None,
+            delivery: match self.at_most_once {
+                true => Delivery::AtMostOnce,
+                false => Delivery::AtLeastOnce,
+            },
+            cutoff: Cutoff::RunStart,
+            start_within: None,
+            wait_open: false,
+            group_from: GroupFrom::Source,
+            original_deduplication: false,
+            lanes: self.lanes,
+            page: self.page,
+            timings: self.timings(),
+        }
+    }
+
+    /// A world with this route's queues and messages, held to its promises.
+    pub fn world(&self, seed: u64, logged: bool) -> World {
+        let world = World::with_log(seed, logged);
+        let queue = |name, fifo| QueueSpec {
+            name,
+            fifo,
+            ..QueueSpec::default()
+        };
+        world.queue(QueueSpec {
+            redrive: self.redrive.map(|count| (self.dead_letters(), count)),
+            ..queue("wait", self.fifo)
+        });
+        for _ in 0..self.destinations {
+            world.queue(QueueSpec {
+                refuses: self.poison.clone(),
+                ..queue("schedule", self.fifo)
+            });
+        }
+        world.queue(queue("hold", self.fifo));
+        world.queue(queue("reject", self.fifo));
+        world.queue(queue("dead", self.fifo));
+        let t = self.timings();
+        let mut timings = world.timings.get();
+        timings.send_timeout_ms = t.send_timeout.as_millis() as u64;
+        timings.table_timeout_ms = t.table_timeout.as_millis() as u64;
+        timings.queue_timeout_ms = t.send_timeout.as_millis() as u64;
+        world.timings.set(timings);
+        world.hold_to(self.rules());
+        world.park(0, self.messages, self.groups);
+        world
+    }
+
+    fn rules(&self) -> Rules {
+        let destinations: Vec<usize> = (1..=self.destinations).collect();
+        let window = self.window.map(|_| {
+            let window = self.window();
+            let open = move |ms: i64| {
+                let at = chrono::DateTime::from_timestamp_millis(ms).unwrap_or_default();
+                matches!(window.state_at(at), sqs_drain::window::State::Open { .. })
+            };
+            Rc::new(open) as Rc<dyn Fn(i64) -> bool>
+        });
+        Rules {
+            at_most_once: self.at_most_once,
+            may_double: !self.journal,
+            listed: Rc::new(|table, id| {
+                let record = table.get(&Key::new(format!("id#{SOURCE}#{id}"), "id"));
+                record.is_some_and(|item| matches!(item.get("doubts"), Some(Datum::N(n)) if *n > 0))
+            }),
+            window,
+            rate: self.rate.map(|rate| Rate {
+                per_second: rate.ceil() as u64,
+                burst: 10,
+            }),
+            ..Rules::new(&destinations)
+        }
+    }
+
+    /// Starts one process of the route.
+    pub fn start(&self, core: &Rc<Core>, shard: u32) -> Handle<RouteReport> {
+        let (settings, setup) = (self.settings(shard), self.clone());
+        core.spawn(&format!("s{shard}"), move |ports| async move {
+            let stop = Stop::default();
+            let (signal, term) = (stop.clone(), ports.term());
+            tokio::task::spawn_local(async move {
+                term.cancelled().await;
+                signal.request(Reason::Interrupted);
+            });
+            drain::run(setup.wiring(&ports), settings, stop, |_| {}).await
+        })
+    }
+
+    fn wiring(&self, ports: &ProcessPorts) -> Wiring<Sim> {
+        let sink = |queue| Rc::new(ports.sink(queue));
+        Wiring {
+            source: Rc::new(ports.source(0)),
+            sinks: (1..=self.destinations).map(sink).collect(),
+            reject: self.reject.then(|| sink(self.reject_queue())),
+            hold: self.at_most_once.then(|| sink(self.hold())),
+            store: self.journal.then(|| Rc::new(ports.store())),
+            clock: Rc::new(ports.clock()),
+        }
+    }
+
+    /// What must hold when the run is over and said "drained": the promises, by the servers and by the table.
+    pub fn check_end(&self, world: &World) {
+        let aside = [self.hold(), self.reject_queue(), self.dead_letters()];
+        world.audit.borrow_mut().check_drained(world, 0, &aside);
+        if self.journal {
+            self.check_table(world);
+        }
+    }
+
+    /// What must hold of the table when no process lives and all of them are swept.
+    fn check_table(&self, world: &World) {
+        let mut complaints = Vec::new();
+        let table = world.table.borrow();
+        let mut totals = Totals::default();
+        let mut listed = BTreeSet::new();
+        for (key, item) in table.items() {
+            if key.pk.starts_with("source#") && key.sk.starts_with("process#") {
+                complaints.push(format!("{key} is still registered"));
+            }
+            if !key.pk.starts_with("run#") {
+                continue;
+            }
+            if let Some(id) = key.sk.strip_prefix("id#") {
+                listed.insert(Id::of(id));
+            }
+            for (name, value) in item {
+                if let (true, Datum::B(bytes)) = (name.starts_with("lane"), value) {
+                    match Totals::decode(bytes) {
+                        Ok(lane) => totals.add(&lane),
+                        Err(error) => complaints.push(format!("{key}: {error}")),
+                    }
+                }
+            }
+        }
+        if !totals.is_balanced() {
+            complaints.push(format!("the run does not balance: {totals:?}"));
+        }
+        let audit = world.audit.borrow();
+        let queues = world.queues.borrow();
+        let copies: usize = (1..=self.destinations)
+            .map(|q| queues[q].accepted.len())
+            .sum();
+        let (sure, possible) = (totals.sent, totals.sent + totals.in_doubt);
+        if !(sure..=possible).contains(&(copies as u64)) {
+            complaints.push(format!("{copies} copies were accepted, but {totals:?}"));
+        }
+        let copied: BTreeMap<usize, u32> = queues[0].copied.clone();
+        for (origin, pids) in &audit.delivered {
+            let id = Id::of(&audit.originals[*origin].message_id);
+            if pids.len() > 1 && !copied.contains_key(origin) && !listed.contains(&id) {
+                complaints.push(format!(
+                    "m{origin} ({id}) was doubled and its run does not list it"
+                ));
+            }
+        }
+        drop((audit, queues, table));
+        for complaint in complaints {
+            world.audit.borrow_mut().broken(world.now(), complaint);
+        }
+    }
+
+    /// Starts processes again as AWS Batch would (killed ones, and by exit code), until all have ended with nothing left to
+    /// retry. Returns their exit codes, or `None` when virtual time ran out.
+    pub fn supervise(
+        &self,
+        world: &mut World,
+        mut running: Vec<(u32, Handle<RouteReport>)>,
+        limit_ms: u64,
+    ) -> Option<Vec<ExitCode>> {
+        let mut exits = Vec::new();
+        while !running.is_empty() {
+            let ended =
+                |core: &Rc<Core>| running.iter().any(|(_, h)| core.process(h.pid).is_dead());
+            if !world.run_until(limit_ms, ended) {
+                return None;
+            }
+            let (dead, alive): (Vec<_>, Vec<_>) = running
+                .into_iter()
+                .partition(|(_, h)| world.process(h.pid).is_dead());
+            running = alive;
+            let mut again = Vec::new();
+            for (shard, handle) in dead {
+                match handle.result.take() {
+                    Some(report) => {
+                        self.check_report(world, &report);
+                        match report.exit.retryable() {
+                            true => again.push(shard),
+                            false => exits.push(report.exit),
+                        }
+                    }
+                    None => again.push(shard),
+                }
+            }
+            if !again.is_empty() {
+                world.run_for(1_000);
+            }
+            let starts = again
+                .into_iter()
+                .map(|shard| (shard, self.start(world, shard)));
+            running.extend(starts);
+        }
+        Some(exits)
+    }
+
+    fn check_report(&self, world: &World, report: &RouteReport) {
+        world.note(format_args!(
+            "  exit {:?}, {:?}, {:?}",
+            report.exit, report.message, report.totals
+        ));
+        if !report.balanced || report.exit == ExitCode::Failed {
+            let what = format!("a report says {:?}: {:?}", report.exit, report.message);
+            world.audit.borrow_mut().broken(world.now(), what);
+        }
+    }
+}
