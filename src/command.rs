@@ -95,6 +95,15 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     }
 }
 
+/// The time of day, for what is decided before there are ports.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of the sub-commands that asks the machine"
+)]
+fn now() -> chrono::DateTime<chrono::Utc> {
+    chrono::Utc::now()
+}
+
 /// A single-threaded runtime: a process's work is requests under way, not computing, and one thread needs no locks.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()

@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 
-use super::connect::{check_table, table_failure};
+use super::connect::{check_table, clients_of, table_failure};
 use super::look::{Queues, window_words};
-use super::{Failure, runtime, start_log};
+use super::{Failure, now, runtime, start_log};
 use crate::aws::{Aws, Clients, Timeouts};
 use crate::cli::RunArgs;
 use crate::exit::ExitCode;
@@ -65,7 +65,7 @@ impl Lines {
 pub fn check(args: &RunArgs) -> Result<ExitCode, Failure> {
     start_log(LogFormat::Auto, LogLevel::Error);
     let mut lines = Lines::default();
-    match args.plan(Utc::now()) {
+    match args.plan(now()) {
         Err(refusal) => lines.refuse("settings", refusal.to_string()),
         Ok(plan) => {
             let routes = plan.routes.len();
@@ -94,13 +94,13 @@ async fn check_route(aws: &Aws, route: &RoutePlan, lines: &mut Lines) {
         "default" => part.to_owned(),
         name => format!("{name}: {part}"),
     };
-    let now = Utc::now();
+    let now = now();
     let words = window_words(&route.window, now);
     match route.window.state_at(now) {
         State::Shut { opens_at: None } => lines.warn(&what("window"), &words),
         _ => lines.ok(&what("window"), &words),
     }
-    let clients = aws.clients();
+    let clients = clients_of(aws, route);
     match Queues::look(&clients, route).await {
         Err(failure) => lines.fail(&what("queues"), &failure),
         Ok(queues) => {

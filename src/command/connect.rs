@@ -39,12 +39,22 @@ pub struct Connected {
     pub counts: Counts,
 }
 
+/// Clients with the route's timeouts.
+pub fn clients_of(aws: &Aws, route: &RoutePlan) -> Clients {
+    aws.clients_with(Timeouts {
+        send: route.timings.send_timeout,
+        table: route.timings.table_timeout,
+        ..Timeouts::default()
+    })
+}
+
 fn said(queue: &QueueRef) -> &str {
     match queue {
         QueueRef::Url(text) | QueueRef::Name(text) => text,
     }
 }
 
+/// Why a queue cannot be used, in one line.
 pub fn queue_failure(role: &str, queue: &QueueRef, error: &QueueError) -> Failure {
     let name = said(queue);
     let (exit, line) = match error.kind {
@@ -123,6 +133,10 @@ pub fn table_failure(table: &str, error: &StoreError) -> Failure {
     Failure::new(exit, line)
 }
 
+/// Looks a queue up by its name or URL and reads its attributes.
+///
+/// # Errors
+/// See [`queue_failure`].
 pub async fn describe(
     clients: &Clients,
     role: &str,
@@ -147,6 +161,10 @@ pub async fn describe(
     })
 }
 
+/// As [`describe`], for a queue that a route may do without.
+///
+/// # Errors
+/// See [`queue_failure`].
 pub async fn describe_optional(
     clients: &Clients,
     role: &str,
@@ -158,6 +176,10 @@ pub async fn describe_optional(
     }
 }
 
+/// Looks whether the table can be used.
+///
+/// # Errors
+/// The line that says why not.
 pub async fn check_table(clients: &Clients, table: &str) -> Result<(), Failure> {
     let facts = clients
         .describe_table(table)
@@ -209,11 +231,7 @@ async fn connect_inner(
     process: &ProcessPlan,
     route: &RoutePlan,
 ) -> Result<Connected, Failure> {
-    let clients = aws.clients_with(Timeouts {
-        send: route.timings.send_timeout,
-        table: route.timings.table_timeout,
-        ..Timeouts::default()
-    });
+    let clients = clients_of(aws, route);
     let source = describe(&clients, "source", &route.from).await?;
     let mut sinks = Vec::new();
     for to in &route.to {

@@ -8,7 +8,7 @@ use tokio::task::LocalSet;
 
 use super::connect::{Connected, connect};
 use super::progress::Line;
-use super::{Failure, runtime, signals, start_log};
+use super::{Failure, notify, runtime, signals, start_log};
 use crate::aws::{Aws, Timeouts};
 use crate::cli::RunArgs;
 use crate::exit::ExitCode;
@@ -24,9 +24,21 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         let aws = Aws::from_env(Timeouts::default()).await;
         drain(&plan, &aws).await
     };
-    let report = runtime()?.block_on(LocalSet::new().run_until(work))?;
-    print(&report, &plan.process)?;
-    Ok(report.exit())
+    let runtime = runtime()?;
+    let result = match runtime.block_on(LocalSet::new().run_until(work)) {
+        Ok(report) => {
+            let printed = print(&report, &plan.process);
+            runtime.block_on(notify::of_result(&plan.process, &plan.routes, &report));
+            printed.map(|()| report.exit())
+        }
+        Err(failure) => {
+            runtime.block_on(notify::of_failure(&plan.process, &plan.routes, &failure));
+            Err(failure)
+        }
+    };
+    // A look-up of the webhook's host that hangs must not hold the process up.
+    runtime.shutdown_background();
+    result
 }
 
 /// Drains all routes of a plan side by side, until all have ended.

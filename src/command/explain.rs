@@ -2,16 +2,14 @@
 
 use std::io::Write;
 
-use chrono::Utc;
-
-use super::Failure;
+use super::{Failure, now};
 use crate::cli::ExplainArgs;
 use crate::exit::ExitCode;
 use crate::plan::{Refusal, parse_instant};
 
 /// `sqs-drain explain`.
 pub fn explain(args: &ExplainArgs) -> Result<ExitCode, Failure> {
-    let now = Utc::now();
+    let now = now();
     let windows = args.run.request(now)?.windows()?;
     let mut text = String::new();
     for (index, (name, window)) in windows.iter().enumerate() {

@@ -2,17 +2,15 @@
 
 use std::io::Write;
 
-use chrono::Utc;
-
 use super::connect::table_failure;
-use super::{Failure, runtime, start_log, target};
+use super::{Failure, now, runtime, start_log, target};
 use crate::cli::InitArgs;
 use crate::exit::ExitCode;
 use crate::plan::{LogFormat, LogLevel};
 
 /// `sqs-drain init`.
 pub fn init(args: &InitArgs) -> Result<ExitCode, Failure> {
-    let located = args.target.request(Utc::now())?.locate()?;
+    let located = args.target.request(now())?.locate()?;
     start_log(LogFormat::Auto, LogLevel::Warn);
     runtime()?.block_on(async {
         let table = &located.table;

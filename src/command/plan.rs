@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::connect::{Real, check_table, lanes, settings};
+use super::connect::{Real, check_table, clients_of, lanes, settings};
 use super::look::{Queues, Start, start, window_words};
 use super::target::ledger_failure;
-use super::{Failure, runtime, start_log};
+use super::{Failure, now, runtime, start_log};
 use crate::aws::{Aws, Timeouts};
 use crate::cli::RunArgs;
 use crate::exit::ExitCode;
@@ -21,7 +21,7 @@ use crate::window::State;
 
 /// `sqs-drain plan`.
 pub fn plan(args: &RunArgs) -> Result<ExitCode, Failure> {
-    let now = Utc::now();
+    let now = now();
     let plan = args.plan(now)?;
     start_log(plan.process.log_format, plan.process.log_level);
     let text = runtime()?.block_on(words(&plan, now))?;
@@ -68,7 +68,7 @@ async fn write_route(
     now: DateTime<Utc>,
     out: &mut String,
 ) -> Result<Option<ExitCode>, Failure> {
-    let clients = aws.clients();
+    let clients = clients_of(aws, route);
     let queues = Queues::look(&clients, route).await?;
     let warnings = queues.check(route)?;
     let _ = writeln!(out, "Route {}", route.name);
@@ -130,7 +130,7 @@ async fn write_run(
         );
         return Ok(shut);
     };
-    let clients = aws.clients();
+    let clients = clients_of(aws, route);
     check_table(&clients, table).await?;
     let ledger: Ledger<Real> = Ledger::new(
         Rc::new(clients.table(table)),

@@ -3,10 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use chrono::Utc;
-
-use super::Failure;
 use super::connect::{Real, describe, table_failure};
+use super::{Failure, now};
 use crate::aws::clock::SystemClock;
 use crate::aws::{Aws, Clients, Timeouts};
 use crate::cli::TargetArgs;
@@ -67,7 +65,7 @@ pub async fn aws(located: &Located) -> Aws {
 /// # Errors
 /// A line for an unknown run, a route that has never run, and whatever cannot be reached.
 pub async fn find(target: &TargetArgs, named: Option<&str>) -> Result<Vec<Found>, Failure> {
-    let located = target.request(Utc::now())?.locate()?;
+    let located = target.request(now())?.locate()?;
     let aws = aws(&located).await;
     let search = Search {
         clients: aws.clients(),

@@ -2,7 +2,8 @@
 //!
 //! It speaks the AWS JSON 1.0 protocol only. A request must carry an `Authorization` header, as AWS demands, but no
 //! signature is verified and no permission checked. Not done: `AddPermission`, `RemovePermission`, message move tasks
-//! (`UnsupportedOperation`), the 60 seconds' wait before a deleted queue's name may be used again, throttling.
+//! (`UnsupportedOperation`), the 60 seconds' wait before a deleted queue's name may be used again, throttling,
+//! `ReceiveRequestAttemptId` (taken and ignored), an effect of `Policy` and of the encryption attributes.
 
 pub mod attributes;
 mod batch;

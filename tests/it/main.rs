@@ -8,6 +8,9 @@ mod jobdef;
 #[cfg(feature = "local")]
 mod local;
 mod model;
+#[cfg(feature = "local")]
+mod ops;
 mod plan;
+mod sim;
 mod window;
 mod world;

@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use chrono::Utc;
-
 use super::super::connect::{Connected, Real, connect};
 use super::super::target::ledger_failure;
-use super::super::{Failure, runtime, start_log};
+use super::super::{Failure, now, runtime, start_log};
 use super::held::{self, Hold};
 use super::is_doubt;
 use crate::aws::{Aws, Timeouts};
@@ -50,7 +48,7 @@ impl End {
 
 /// `sqs-drain doubts settle`.
 pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
-    let plan = args.request(Utc::now())?.plan()?;
+    let plan = args.request(now())?.plan()?;
     let [route] = &plan.routes[..] else {
         return Err(Refusal::new(
             "the routes file has several routes, and doubts are settled for one",

@@ -9,22 +9,22 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long an event is waited for before a test gives up. Generous: it bounds failures, not successes.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Timings as short as the worker accepts, so that tests need not wait. The server's clock passes the visibility timeouts.
 pub const TIMINGS: [&str; 18] = [
     "--visibility",
-    "15s",
+    "25s",
     "--send-timeout",
     "3s",
     "--table-timeout",
-    "1500ms",
+    "3s",
     "--margin",
     "1s",
     "--heartbeat",
     "500ms",
     "--lease",
-    "2s",
+    "4s",
     "--poll",
     "1s",
     "--settle",
@@ -34,19 +34,24 @@ pub const TIMINGS: [&str; 18] = [
 ];
 
 /// Waits until `holds` does; `what` names it when it never does.
+pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "never happened: {what}");
+        pause().await;
+    }
+}
+
+/// Between two looks at something that another process does.
 #[expect(
     clippy::disallowed_methods,
     reason = "another process is waited for: there is no clock to inject into it"
 )]
-pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < PATIENCE, "never happened: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+pub async fn pause() {
+    tokio::time::sleep(Duration::from_millis(5)).await;
 }
 
-/// Real time since `start`.
+/// This moment of real time.
 #[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 pub fn now() -> Instant {
     Instant::now()
@@ -75,13 +80,13 @@ fn all_of(file: &mut File) -> String {
 
 impl Worker {
     /// Starts the binary with these arguments and nothing in its environment but `env`.
-    pub fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
+    pub fn start<'a>(args: &[&str], env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let out = tempfile::tempfile().expect("a file");
         let err = tempfile::tempfile().expect("a file");
         let child = Command::new(env!("CARGO_BIN_EXE_sqs-drain"))
             .args(args)
             .env_clear()
-            .envs(env.iter().copied())
+            .envs(env)
             .stdin(Stdio::null())
             .stdout(out.try_clone().expect("another handle"))
             .stderr(err.try_clone().expect("another handle"))
@@ -111,7 +116,7 @@ impl Worker {
     pub fn kill(mut self) {
         assert!(
             self.child.try_wait().expect("a child").is_none(),
-            "the worker had ended before it was killed:\n{}",
+            "it had ended before it was killed:\n{}",
             self.log()
         );
         self.child.kill().expect("killed");
@@ -125,10 +130,11 @@ impl Worker {
 
     /// Waits for its end.
     pub async fn ended(mut self) -> Ended {
-        eventually("the worker ends", || {
-            self.child.try_wait().expect("a child").is_some()
-        })
-        .await;
+        let start = now();
+        while !self.has_ended() {
+            assert!(start.elapsed() < PATIENCE, "it never ended:\n{}", self.log());
+            pause().await;
+        }
         let status = self.child.wait().expect("a status");
         let stdout = all_of(&mut self.out);
         let stderr = all_of(&mut self.err);

@@ -2,7 +2,14 @@
 //! lied to. Where a hook needs it, the same drain with the same AWS adapters inside the test (`inside`).
 
 mod drained;
-mod harness;
+pub mod harness;
+mod copy;
+mod entries;
+mod outage;
+mod rate;
+mod refusals;
+mod window;
+mod inside;
 mod kill;
 mod stop;
-mod world;
+pub mod world;

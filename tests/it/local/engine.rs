@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod fifo;
+mod model;
 mod queues;
 mod standard;
 

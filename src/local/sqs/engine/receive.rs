@@ -147,8 +147,9 @@ impl Engine {
         Ok(())
     }
 
-    /// `ChangeMessageVisibility`. On a standard queue any handle of a message in flight will do, on a FIFO queue only the
-    /// newest.
+    /// `ChangeMessageVisibility`. On a standard queue any handle of a message in flight will do, older ones too, as AWS has
+    /// been seen to take them; on a FIFO queue only the newest. For a message that is visible again the API reference
+    /// names `MessageNotInflight`; AWS has also been seen to accept such a change. This server keeps to the reference.
     ///
     /// # Errors
     /// `QueueDoesNotExist`, `ReceiptHandleIsInvalid`; `MessageNotInflight`; `InvalidParameterValue` when the message is

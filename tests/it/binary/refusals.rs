@@ -1,0 +1,223 @@
+//! What is refused before the first receive: one line that says what is wrong and what to do, exit 2, nothing received.
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use sqs_drain::local::Rule;
+
+use super::harness::{Ended, eventually};
+use super::world::{SCHEDULE, WAIT, World, samples};
+
+/// Asserts that a start was refused in one line that has all of `words`.
+#[track_caller]
+fn refused(world: &World, ended: &Ended, words: &[&str]) {
+    assert_eq!(ended.code, Some(2), "{words:?}\n{}", ended.stderr);
+    let said: Vec<&str> = ended
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("sqs-drain: "))
+        .collect();
+    let [line] = said[..] else {
+        panic!("not one line for {words:?}:\n{}", ended.stderr)
+    };
+    for word in words {
+        assert!(line.contains(word), "no {word:?} in {line:?}");
+    }
+    assert_eq!(ended.stdout, "", "no result");
+    assert_eq!(world.requests("ReceiveMessage"), 0, "{words:?}");
+}
+
+#[tokio::test]
+async fn queues_that_cannot_be_drained() {
+    let world = World::start().await;
+    world.park(WAIT, samples(5));
+    world.queue("wait.fifo", &[("FifoQueue", "true")]);
+    world.queue("schedule.fifo", &[("FifoQueue", "true")]);
+    let url = world.queue("twice", &[]);
+    world.queue("dead", &[]);
+    world.queue(
+        "impatient",
+        &[(
+            "RedrivePolicy",
+            r#"{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:dead","maxReceiveCount":"1"}"#,
+        )],
+    );
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--from", "nowhere"], &["source queue 'nowhere'", "does not exist"]),
+        (&["--to", "nowhere"], &["destination queue 'nowhere'", "does not exist"]),
+        (&["--reject", "nowhere"], &["reject queue 'nowhere'", "does not exist"]),
+        (
+            &["--delivery", "at-most-once", "--hold", "nowhere"],
+            &["hold queue 'nowhere'", "does not exist"],
+        ),
+        (&["--to", WAIT], &["wait is both the source and the destination"]),
+        (
+            &["--from", "twice", "--to", &url],
+            &["twice is both the source and the destination"],
+        ),
+        (&["--from", "wait.fifo"], &["FIFO", "--allow-fifo-to-standard"]),
+        (&["--to", "schedule.fifo"], &["FIFO", "--group-from"]),
+        (&["--from", "impatient"], &["maxReceiveCount 1"]),
+    ];
+    for (args, words) in cases {
+        let ended = world.run(args).ended().await;
+        refused(&world, &ended, words);
+    }
+}
+
+#[tokio::test]
+async fn settings_that_make_no_sense() {
+    let world = World::start().await;
+    world.park(WAIT, samples(5));
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--visibility", "5s"], &["--visibility", "too short"]),
+        (&["--window", "25:00-26:00", "--zone", "UTC"], &["25:00"]),
+        (&["--window", "08:00-21:00", "--zone", "Asia/Seol"], &["Asia/Seol"]),
+        (&["--rate", "fast"], &["--rate", "fast"]),
+        (&["--rate", "0"], &["--rate"]),
+        (&["--delivery", "at-most-once"], &["--hold"]),
+        (&["--poll", "15s"], &["--poll", "--grace"]),
+    ];
+    for (args, words) in cases {
+        let ended = world.run(args).ended().await;
+        refused(&world, &ended, words);
+    }
+    let file = |text: &str| {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        file
+    };
+    let route = "[route.wait]\nfrom = 'wait'\nto = ['schedule']\nno_journal = true\n";
+    for (text, words) in [
+        ("visiblity = '60s'", &["visiblity", "visibility", "line 5"][..]),
+        ("rate = 'many'", &["rate", "many"]),
+        ("window = 8", &["window"]),
+        ("window = ['2026-12-25 08:00-09:00']", &["window"]),
+        ("= nonsense", &["line 5"]),
+    ] {
+        let file = file(&format!("{route}{text}\n"));
+        let path = file.path().to_str().expect("a path");
+        let ended = world.run(&["--config", path]).ended().await;
+        refused(&world, &ended, words);
+    }
+}
+
+#[tokio::test]
+async fn tables_that_cannot_be_used() {
+    let world = World::start().await;
+    world.park(WAIT, samples(5));
+    let dynamo = aws_sdk_dynamodb::Client::from_conf(
+        aws_sdk_dynamodb::Config::builder()
+            .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
+            .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
+            .credentials_provider(aws_sdk_dynamodb::config::Credentials::new(
+                "test", "test", None, None, "test",
+            ))
+            .endpoint_url(&world.endpoints.dynamo_url)
+            .build(),
+    );
+    dynamo
+        .create_table()
+        .table_name("orders")
+        .billing_mode(BillingMode::PayPerRequest)
+        .attribute_definitions(
+            AttributeDefinition::builder()
+                .attribute_name("order")
+                .attribute_type(ScalarAttributeType::S)
+                .build()
+                .expect("a definition"),
+        )
+        .key_schema(
+            KeySchemaElement::builder()
+                .attribute_name("order")
+                .key_type(KeyType::Hash)
+                .build()
+                .expect("a key"),
+        )
+        .send()
+        .await
+        .expect("a table");
+    let ended = world.run(&["--table", "nowhere"]).ended().await;
+    refused(
+        &world,
+        &ended,
+        &["table 'nowhere' does not exist", "sqs-drain init --table nowhere"],
+    );
+    let ended = world.run(&["--table", "orders"]).ended().await;
+    refused(&world, &ended, &["table 'orders'", "key"]);
+    let denied = Rule::dynamo("DescribeTable").error(400, "AccessDeniedException");
+    world.endpoints.add_rule(denied);
+    let ended = world.run(&[]).ended().await;
+    refused(&world, &ended, &["no access to the table", "AccessDenied"]);
+}
+
+#[tokio::test]
+async fn without_credentials_or_region_or_permission() {
+    let world = World::start().await;
+    world.park(WAIT, samples(5));
+    let ended = world
+        .run_in(&[], &[("AWS_ACCESS_KEY_ID", "")])
+        .ended()
+        .await;
+    refused(&world, &ended, &["credentials"]);
+    let ended = world.run_in(&[], &[("AWS_REGION", "")]).ended().await;
+    refused(&world, &ended, &["AWS_REGION"]);
+    for action in ["GetQueueUrl", "GetQueueAttributes"] {
+        let denied = Rule::sqs(action).error(403, "AccessDeniedException");
+        let rule = world.endpoints.add_rule(denied);
+        let ended = world.run(&[]).ended().await;
+        refused(&world, &ended, &["no access to the source queue 'wait'", "policy"]);
+        world.endpoints.faults().remove(rule);
+    }
+    // The destination alone is denied.
+    let denied = Rule::sqs("GetQueueAttributes").queue(SCHEDULE);
+    world
+        .endpoints
+        .add_rule(denied.error(403, "AccessDeniedException"));
+    let ended = world.run(&[]).ended().await;
+    refused(&world, &ended, &["no access to the destination queue 'schedule'"]);
+}
+
+#[tokio::test]
+async fn nobody_answers_at_the_endpoint() {
+    let world = World::start().await;
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .expect("a port")
+        .port();
+    let url = format!("http://127.0.0.1:{port}");
+    let env = [("AWS_ENDPOINT_URL_SQS", url.as_str())];
+    let ended = world.run_in(&[], &env).ended().await;
+    assert_eq!(ended.code, Some(7), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot be reached"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_source_that_another_run_is_draining() {
+    let world = World::start().await;
+    let parked = world.park(WAIT, samples(1_000));
+    let first = world.run(&["--run-id", "first", "--rate", "100"]);
+    world.arrived(SCHEDULE, 50).await;
+    // Another run, and the same run with another rate.
+    for args in [
+        &["--run-id", "second", "--rate", "100"][..],
+        &["--run-id", "first", "--rate", "200"],
+    ] {
+        let ended = world.run(args).ended().await.exits(2);
+        let message = ended.message();
+        assert!(
+            message.contains("is being drained by the run 'first'"),
+            "{message}"
+        );
+        assert_eq!(ended.route()["requests"]["receive"], 0);
+        assert_eq!(ended.figure("received"), 0);
+    }
+    assert!(world.len(WAIT) > 0, "the first was at it all the time");
+    eventually("the first goes on", || world.accepted(SCHEDULE) > 300).await;
+    first.signal(libc::SIGTERM);
+    first.ended().await.exits(6);
+    // It has left: another run may begin.
+    world.run(&["--run-id", "second"]).ended().await.exits(0);
+    world.audit(&parked, &[SCHEDULE]).is_exact();
+}

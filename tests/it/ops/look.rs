@@ -1,0 +1,315 @@
+//! `init`, `plan`, `explain`, `check`, `status`.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqs_drain::aws;
+use sqs_drain::journal::{Entry, Mark, Page, Totals};
+use sqs_drain::ledger::{Doing, Grant, Ledger, Registration, RunItem, source_name};
+use sqs_drain::local::{Effect, Rule};
+use sqs_drain::message::Id;
+use sqs_drain::port::{Clock, Moment, Ports, WallTimes};
+
+use super::{balances, call, call_in, figure, route, status_of, time_of_day};
+use crate::binary::world::{SCHEDULE, TABLE, WAIT, World, samples};
+
+#[tokio::test]
+async fn init_creates_the_table_once() {
+    let world = World::start().await;
+    let created = call(&world, "init --table other").await.exits(0);
+    assert_eq!(created.out, "");
+    assert_eq!(created.err.lines().count(), 1, "{}", created.err);
+    created.says(&["'other' created"]);
+    let again = call(&world, "init --table other").await.exits(0);
+    again.says(&["'other' is there already", "nothing to do"]);
+    call(&world, "init").await.exits(2).says(&["--table NAME"]);
+    let used = world.run(&["--table", "other"]).ended().await;
+    used.exits(0);
+}
+
+#[tokio::test]
+async fn plan_shows_what_a_run_would_do_and_receives_nothing() {
+    let world = World::start().await;
+    world.park(WAIT, samples(30));
+    let line = format!("plan {} --rate 10 --run-id r", route());
+    let done = call(&world, &line).await.exits(0).says(&[
+        "wait (30 visible, 0 in flight, 0 delayed)",
+        "schedule (0 visible",
+        "r: new",
+        "10/s over all shards, burst 10 for each shard",
+        "always open",
+        "A start now would run.",
+    ]);
+    assert!(done.out.contains("at least 3s"), "{}", done.out);
+    assert_eq!(world.requests("ReceiveMessage"), 0);
+    for write in ["PutItem", "UpdateItem", "DeleteItem"] {
+        assert_eq!(world.requests(write), 0, "{write}");
+    }
+
+    world.run(&["--run-id", "r"]).ended().await.exits(0);
+    let line = format!("plan {} --run-id r", route());
+    call(&world, &line)
+        .await
+        .exits(0)
+        .says(&["r: it has ended (drained) and would be gone on with"]);
+}
+
+#[tokio::test]
+async fn plan_tells_the_exit_code_of_a_start_that_would_not_run() {
+    let world = World::start().await;
+    // A window of a day that is not today: shut now.
+    let shut = (time_of_day() + chrono::Duration::days(3))
+        .format("%a")
+        .to_string();
+    let line = format!("plan --from {WAIT} --to {SCHEDULE} --table {TABLE} --zone UTC");
+    // Words of a window are parted by spaces, so it goes through the environment.
+    let spec = format!("{} 08:00-21:00", shut.to_lowercase());
+    let env = [("SQS_DRAIN_WINDOW", spec.as_str())];
+    call_in(&world, &line, &env)
+        .await
+        .exits(0)
+        .says(&["shut until", "would not run: exit code 3"]);
+    let missing = format!("plan --from nowhere --to {SCHEDULE} --table {TABLE}");
+    call(&world, &missing)
+        .await
+        .exits(2)
+        .says(&["source queue 'nowhere' does not exist"]);
+}
+
+#[tokio::test]
+async fn explain_says_why_at_any_time() {
+    let world = World::start().await;
+    let line = "explain --window 08:00-21:00 --zone Asia/Seoul --at";
+    call(&world, &format!("{line} 2026-11-23T07:59"))
+        .await
+        .exits(0)
+        .says(&["It is shut and opens in 1 min, at Mon 2026-11-23 08:00 +09:00."]);
+    call(&world, &format!("{line} 2026-11-22T23:00:00Z"))
+        .await
+        .exits(0)
+        .says(&["It is open since Mon 2026-11-23 08:00 +09:00"]);
+    call(&world, &format!("{line} soon"))
+        .await
+        .exits(2)
+        .says(&["--at soon is not a time"]);
+}
+
+#[tokio::test]
+async fn check_says_one_line_for_each_thing() {
+    let world = World::start().await;
+    world.park(WAIT, samples(3));
+    let done = call(&world, &format!("check {}", route())).await.exits(0);
+    for line in done.out.lines() {
+        assert!(
+            line.starts_with("ok   ") || line.starts_with("warn "),
+            "{line}"
+        );
+    }
+    done.says(&[
+        "ok   source: wait, standard, 3 messages",
+        "ok   destination: schedule",
+        "ok   table: checkpoints, items expire",
+        "permissions on the source: sqs:DeleteMessage",
+        "permissions on the table: dynamodb:PutItem",
+        "sqs:ReceiveMessage on the source, sqs:SendMessage",
+        "ok   clock: 0.",
+    ]);
+    assert_eq!(world.requests("ReceiveMessage"), 0);
+    assert_eq!(world.len(WAIT), 3);
+
+    let rule = Rule::dynamo("UpdateItem").error(400, "AccessDeniedException");
+    let rule = world.endpoints.add_rule(rule);
+    call(&world, &format!("check {}", route()))
+        .await
+        .exits(2)
+        .says(&["FAIL permissions on the table: dynamodb:UpdateItem is denied"]);
+    world.endpoints.faults().remove(rule);
+    let wrong = call(&world, "check --from wait --to wait --table checkpoints").await;
+    wrong.exits(2).says(&["FAIL settings: "]);
+    let nowhere = [("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9")];
+    call_in(&world, &format!("check {}", route()), &nowhere)
+        .await
+        .exits(7)
+        .says(&["FAIL queues: SQS cannot be reached"]);
+}
+
+#[tokio::test]
+async fn check_holds_this_machines_clock_against_the_services() {
+    let world = World::at(time_of_day() - chrono::Duration::seconds(100)).await;
+    call(&world, &format!("check {}", route()))
+        .await
+        .exits(2)
+        .says(&["FAIL clock: "]);
+    let world = World::at(time_of_day() + chrono::Duration::seconds(15)).await;
+    call(&world, &format!("check {}", route()))
+        .await
+        .exits(0)
+        .says(&["warn clock: "]);
+}
+
+#[tokio::test]
+async fn status_tells_of_a_run_that_ended_from_the_table_alone() {
+    let world = World::start().await;
+    world.park(WAIT, samples(200));
+    world.run(&["--run-id", "r"]).ended().await.exits(0);
+    let nowhere = [("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9")];
+    let line = format!("status r --table {TABLE} --json");
+    let status = call_in(&world, &line, &nowhere).await.exits(0).json();
+    assert_eq!(status["outcome"], "drained", "{status}");
+    assert_eq!(status["exit_code"], 0);
+    let route = &status["routes"]["default"];
+    balances(route);
+    assert_eq!(figure(route, "sent"), 200);
+    assert_eq!(route["shards"][0]["state"], "ended");
+    assert_eq!(route["shards"][0]["stop"], "ended");
+    assert_eq!(figure(&route["shards"][0]["totals"], "sent"), 200);
+
+    // By its source, for people.
+    let line = format!("status --from {WAIT} --table {TABLE}");
+    call(&world, &line)
+        .await
+        .exits(0)
+        .says(&["run r: drained", "200 received = 200 sent"]);
+    call(&world, &format!("status nosuch --table {TABLE}"))
+        .await
+        .exits(2)
+        .says(&["knows no run 'nosuch'"]);
+    call(&world, &format!("status --table {TABLE}"))
+        .await
+        .exits(2)
+        .says(&["no run is named"]);
+    call(&world, &format!("status --from {SCHEDULE} --table {TABLE}"))
+        .await
+        .exits(2)
+        .says(&["knows no run of the source"]);
+}
+
+#[tokio::test]
+async fn status_accounts_for_a_run_under_way_and_after_a_kill() {
+    let world = World::start().await;
+    world.park(WAIT, samples(2_000));
+    let slow = Rule::sqs("SendMessageBatch").then(Effect::DelayAfter(Duration::from_millis(40)));
+    world.endpoints.add_rule(slow);
+    let worker = world.run(&["--run-id", "r", "--lanes", "4"]);
+    world.arrived(SCHEDULE, 300).await;
+    let status = status_of(&world, "r").await;
+    balances(&status);
+    assert_eq!(status["outcome"], "running", "{status}");
+    assert_eq!(status["shards"][0]["state"], "living", "{status}");
+    assert!(figure(&status, "in_hand") > 0, "{status}");
+    worker.kill();
+    let status = status_of(&world, "r").await;
+    balances(&status);
+    let told = figure(&status, "sent") + figure(&status, "in_doubt") + figure(&status, "in_hand");
+    assert!(
+        told >= world.accepted(SCHEDULE),
+        "nothing that arrived is unaccounted for: {status}"
+    );
+}
+
+/// The real ports with a clock that stands in the past.
+struct Past;
+
+struct Standing(DateTime<Utc>);
+
+impl Ports for Past {
+    type Source = aws::sqs::Queue;
+    type Sink = aws::sqs::Queue;
+    type Store = aws::dynamo::Table;
+    type Clock = Standing;
+}
+
+impl Clock for Standing {
+    fn now(&self) -> Moment {
+        Moment::default()
+    }
+    fn wall(&self) -> WallTimes {
+        WallTimes {
+            local: self.0,
+            service: None,
+        }
+    }
+    async fn sleep(&self, _: Duration) {}
+    fn random(&self) -> u64 {
+        7
+    }
+}
+
+#[tokio::test]
+async fn status_counts_what_a_dead_process_left_although_nobody_has_swept_it() {
+    let world = World::start().await;
+    let clients = world.aws.clients();
+    let source = source_name(&clients.describe_queue(WAIT).await.expect("a queue").arn);
+    let past = time_of_day() - chrono::Duration::hours(1);
+    let table = Rc::new(clients.table(TABLE));
+    let ledger: Ledger<Past> = Ledger::new(table, Rc::new(Standing(past)), source.clone());
+    let run = RunItem {
+        route: "default".to_owned(),
+        source,
+        settings: r#"{"lease_ms":2000}"#.to_owned(),
+        since_ms: past.timestamp_millis(),
+        epoch: 1,
+        rate: -1,
+        ..RunItem::default()
+    };
+    ledger.create_run("r", &run).await.expect("a run");
+    let me = Registration {
+        process: "P".to_owned(),
+        run: "r".to_owned(),
+        shard: 3,
+        since_ms: 0,
+        host: "somewhere".to_owned(),
+    };
+    ledger
+        .register(&me, 2, Grant::default())
+        .await
+        .expect("registered");
+    let entry = |id: &str, mark| Entry {
+        id: Id::of(id),
+        mark,
+        attempt: 0,
+    };
+    let page = Page {
+        entries: vec![
+            entry("a", Mark::Prepared),
+            entry("b", Mark::Prepared),
+            entry("c", Mark::Sent),
+            entry("d", Mark::InDoubt),
+        ],
+        totals: Totals {
+            received: 14,
+            sent: 11,
+            in_doubt: 1,
+            ..Totals::default()
+        },
+    };
+    ledger.write_page("P", 0, 1, &page).await.expect("a page");
+    ledger
+        .beat("P", 1, &Doing::default())
+        .await
+        .expect("a beat");
+    // Another of its lanes was folded already, by a sweeper that died in the middle.
+    let lane = Totals {
+        received: 5,
+        sent: 5,
+        ..Totals::default()
+    };
+    ledger.fold(&me, 1, 0, &lane).await.expect("folded");
+
+    let status = status_of(&world, "r").await;
+    balances(&status);
+    assert_eq!(status["outcome"], "died", "{status}");
+    assert_eq!(status["shards"][0]["state"], "dead?", "{status}");
+    assert_eq!(status["shards"][0]["host"], "somewhere");
+    let figures = ["received", "sent", "in_doubt", "in_hand"].map(|f| figure(&status, f));
+    assert_eq!(figures, [19, 16, 3, 0], "{status}");
+    let doubts = status["doubts"].as_array().expect("a list");
+    assert_eq!(doubts.len(), 3, "{status}");
+    assert!(doubts.iter().all(|d| d["state"] == "in_doubt"), "{status}");
+    // Looking has changed nothing.
+    assert_eq!(ledger.pages("P").await.expect("pages").len(), 2);
+    assert_eq!(ledger.listed("r").await, Ok(Vec::new()));
+    let list = super::call(&world, &format!("doubts list r --table {TABLE} --json")).await;
+    assert_eq!(list.exits(0).out.lines().count(), 3);
+}
