@@ -194,6 +194,10 @@ fn sort<P: Ports>(
             let seen = hands.take(message.id, &message.receipt_handle);
             let step = match seen {
                 Seen::InHand => {
+                    // What comes after it in its group must not pass its first delivery.
+                    if ctx.settings.source_fifo {
+                        waiting_groups.extend(message.group_id.clone());
+                    }
                     let mut totals = ctx.totals.borrow_mut();
                     totals[lane].received += 1;
                     totals[lane].deduplicated += 1;
