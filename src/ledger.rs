@@ -38,6 +38,8 @@ pub use process::Beaten;
 
 /// How long an id's record outlives its last change: the longest SQS retention (14 days) and a day.
 const RECORD_KEPT: Duration = Duration::from_secs(15 * 86_400);
+/// How long the tombstone of a process is kept: longer than any request can be under way.
+const TOMBSTONE_KEPT: Duration = Duration::from_secs(86_400);
 /// How long everything else is kept.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
 

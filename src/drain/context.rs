@@ -25,6 +25,9 @@ const LISTED_MAX: usize = 1_000;
 /// How long a destination that refused everything is left alone before it is tried again.
 const STOPPED_FOR: Duration = Duration::from_secs(30);
 
+/// The longest pause between two answered receives, beyond a long poll, in which the source still counts as listened to.
+const LISTENING_PAUSE: Duration = Duration::from_secs(10);
+
 /// The ports of one drain.
 pub struct Wiring<P: Ports> {
     /// The wait queue.
@@ -124,6 +127,8 @@ pub struct Context<P: Ports> {
     pub cutoff_ms: Option<i64>,
     /// When a message older than the cut-off was last received.
     pub old_seen: Cell<Option<Moment>>,
+    /// Since when and until when the source has been listened to without a long pause.
+    pub listened: Cell<Option<(Moment, Moment)>>,
     /// When a death (or this process's own start) was last noticed.
     pub last_death: Cell<Moment>,
     /// When a message was last settled or received for a working destination.
@@ -173,6 +178,7 @@ impl<P: Ports> Context<P> {
             scout: Mutex::new(()),
             cutoff_ms,
             old_seen: Cell::new(None),
+            listened: Cell::new(None),
             last_death: Cell::new(now),
             last_progress: Cell::new(now),
             coordinates: Cell::new(false),
@@ -370,6 +376,21 @@ impl<P: Ports> Context<P> {
     /// Nothing is in hand, nothing is being asked, and the last long polls found nothing.
     pub fn is_idle(&self) -> bool {
         self.empty_polls.get() >= 2 && self.asking.get() == 0 && self.hands.borrow().is_empty()
+    }
+
+    /// Notes that a receive was answered.
+    pub fn note_received(&self) {
+        let now = self.now();
+        let since = self.listening_since().unwrap_or(now);
+        self.listened.set(Some((since, now)));
+    }
+
+    /// Since when the source has been listened to; `None`: it is not being listened to now. A silence that nobody listened to (a
+    /// frozen process, a source out of reach) says nothing.
+    pub fn listening_since(&self) -> Option<Moment> {
+        let (since, until) = self.listened.get()?;
+        let pause = self.now().since(until);
+        (pause <= self.settings.timings.poll + LISTENING_PAUSE).then_some(since)
     }
 
     /// Whether a lane has something in its page whose visibility has run out without a hand-over: then no heartbeat may say

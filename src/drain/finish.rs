@@ -17,6 +17,8 @@ const DELAY_MAX: Duration = Duration::from_secs(900);
 
 /// What a look at the whole run showed.
 struct Look {
+    /// Every process of the run was seen to beat.
+    all_alive: bool,
     /// Every process of the run is alive and owes nothing.
     all_idle: bool,
     /// Messages that stay hidden in the source because the destination refused them.
@@ -45,6 +47,8 @@ pub async fn watch_for_the_end<P: Ports>(ctx: Rc<Context<P>>) {
         let quiet = by_cutoff(&ctx, ctx.old_seen.get());
         if !ctx.is_idle() && !quiet {
             empty_in_a_row = 0;
+            // Who lives must be seen again when it is quiet.
+            watch = Watch::default();
             continue;
         }
         let look = match look(&ctx, &mut watch).await {
@@ -55,7 +59,7 @@ pub async fn watch_for_the_end<P: Ports>(ctx: Rc<Context<P>>) {
                 continue;
             }
         };
-        let over = if quiet && by_cutoff(&ctx, look.old_seen) {
+        let over = if quiet && look.all_alive && by_cutoff(&ctx, look.old_seen) {
             none_delayed(&ctx).await
         } else if ctx.is_idle() && look.all_idle {
             // Between two looks at the counts there must be a long poll that found nothing.
@@ -98,7 +102,9 @@ fn decides<P: Ports>(ctx: &Context<P>) -> bool {
 fn by_cutoff<P: Ports>(ctx: &Context<P>, old_seen: Option<Moment>) -> bool {
     let t = &ctx.settings.timings;
     let now = ctx.now();
+    let listened = ctx.listening_since().map(|since| now.since(since));
     ctx.cutoff_ms.is_some()
+        && listened.is_some_and(|long| long >= t.cutoff_quiet)
         && now.since(ctx.last_death.get()) >= t.visibility.max(t.cutoff_quiet)
         && now.since(old_seen.unwrap_or(ctx.started)) >= t.cutoff_quiet
 }
@@ -129,6 +135,7 @@ fn give_up_on_refusals<P: Ports>(ctx: &Context<P>) {
 
 async fn look<P: Ports>(ctx: &Context<P>, watch: &mut Watch) -> Result<Look, LedgerError> {
     let mut look = Look {
+        all_alive: true,
         all_idle: true,
         parked: ctx.sum().parked,
         old_seen: ctx.old_seen.get(),
@@ -152,6 +159,7 @@ async fn look<P: Ports>(ctx: &Context<P>, watch: &mut Watch) -> Result<Look, Led
         match &seen.beat {
             // Alive and idle is only whoever was seen to beat.
             Some(beat) if beat.fenced_by.is_none() => {
+                look.all_alive &= seen.beats_seen > 0;
                 look.all_idle &= beat.doing.idle && seen.beats_seen > 0;
                 look.parked += beat.doing.totals.parked;
                 let old = beat
@@ -160,7 +168,7 @@ async fn look<P: Ports>(ctx: &Context<P>, watch: &mut Watch) -> Result<Look, Led
                     .map(|ms| now.before(Duration::from_millis(ms.unsigned_abs())));
                 look.old_seen = look.old_seen.max(old);
             }
-            _ => look.all_idle = false,
+            _ => (look.all_alive, look.all_idle) = (false, false),
         }
     }
     Ok(look)

@@ -70,6 +70,7 @@ async fn stand_by<P: Ports>(
         ctx.stop.request(Reason::Ended);
         return Ok(());
     }
+    let me = &journal.me.process;
     if let Some(name) = run.coordinator.clone().filter(|c| !c.is_empty()) {
         let names = [name];
         watch.keep(&names);
@@ -89,6 +90,9 @@ async fn stand_by<P: Ports>(
             let processes = journal.ledger.processes().await?;
             if let Some(dead) = processes.iter().find(|p| p.process == names[0]) {
                 sweep::fence_and_sweep(ctx, journal, dead, seen).await?;
+            } else if let Some(beat) = &seen.beat {
+                // It died before it was registered.
+                journal.ledger.fence(&names[0], beat.number, me).await?;
             }
             // Did it beat after all?
             let still = journal.ledger.beats(&names).await?;
@@ -101,7 +105,6 @@ async fn stand_by<P: Ports>(
         return Ok(());
     }
     let old = run.coordinator.as_deref().filter(|c| !c.is_empty());
-    let me = &journal.me.process;
     let now = journal
         .ledger
         .coordinate(&journal.me.run, old, run.term, me)
@@ -122,7 +125,10 @@ async fn coordinate<P: Ports>(
     ctx.coordinates.set(true);
     let all = journal.ledger.processes().await?;
     let names: Vec<String> = all.iter().map(|p| p.process.clone()).collect();
-    watch.keep(&names);
+    if watch.keep(&names) {
+        // Somebody left, or was swept by another: what it had in hand may be hidden for a visibility.
+        ctx.last_death.set(ctx.now());
+    }
     let seen = watch.look(ctx, &journal.ledger, &names).await?;
     let mut living: Vec<(&Registration, Sighting)> = Vec::new();
     for (process, seen) in all.iter().zip(seen) {

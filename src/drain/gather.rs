@@ -150,6 +150,7 @@ async fn receive_page<P: Ports>(
     for answer in answers {
         match answer {
             Ok(some) => {
+                ctx.note_received();
                 found += some.1.len();
                 received.push(some);
             }

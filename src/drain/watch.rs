@@ -42,9 +42,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Forgets processes that are not in `names`.
-    pub fn keep(&mut self, names: &[String]) {
+    /// Forgets processes that are not in `names`. True: there were some.
+    pub fn keep(&mut self, names: &[String]) -> bool {
+        let before = self.watched.len();
         self.watched.retain(|name, _| names.contains(name));
+        self.watched.len() < before
     }
 
     /// Reads the heartbeats once and says what is known of each.

@@ -128,7 +128,7 @@ impl<P: Ports> Ledger<P> {
             .collect()
     }
 
-    /// The heartbeat items of processes, one answer per process; `None`: it has none (any more).
+    /// The heartbeat items of processes, one answer per process; `None`: it has none, or only its tombstone.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -137,6 +137,7 @@ impl<P: Ports> Ledger<P> {
         let found = self.store.get(&keys).await?;
         found
             .into_iter()
+            .map(|i| i.filter(|i| !super::items::Reader(i).flag("gone")))
             .map(|i| i.map(|i| Beat::read(&i)).transpose().map_err(Into::into))
             .collect()
     }
@@ -362,15 +363,18 @@ impl<P: Ports> Ledger<P> {
         }
     }
 
-    /// Removes a process whose pages are gone: its registration, then (last, so that a fence outlives everything the process
-    /// could still try) its heartbeat item.
+    /// Removes a process whose pages are gone: its registration goes, its heartbeat item becomes a tombstone. A write of the dead
+    /// process's that comes late (the first attempt of a retried one) must find something there: an item that only must not
+    /// exist yet would otherwise rise again.
     ///
     /// # Errors
     /// When the table cannot be written.
     pub async fn deregister(&self, process: &str) -> Result<(), LedgerError> {
         self.delete(self.registration_key(process), Vec::new())
             .await?;
-        self.delete(beat_key(process), Vec::new()).await?;
+        let tombstone = item([("v", n(-1)), ("fenced", s("gone")), ("gone", n(1))]);
+        self.put(beat_key(process), Vec::new(), tombstone, TOMBSTONE_KEPT)
+            .await?;
         Ok(())
     }
 }
