@@ -1,6 +1,6 @@
 //! `doubts settle`: what becomes of each doubt is decided by its record, and every change of a record is made once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use super::super::connect::{Connected, Real, connect};
@@ -182,10 +182,10 @@ async fn each(
     let by = token(&*connected.wiring.clock);
     let records = ledger.records(&ids).await?;
     let mut ends = BTreeMap::new();
-    let mut held: BTreeSet<Id> = BTreeSet::new();
+    let mut held: BTreeMap<Id, Record> = BTreeMap::new();
     for (id, record) in ids.into_iter().zip(records) {
         if record.held || record.holding {
-            held.insert(id);
+            held.insert(id, record);
         } else {
             let at_most_once = connected.settings.delivery == Delivery::AtMostOnce;
             ends.insert(
@@ -198,7 +198,7 @@ async fn each(
         return Ok(ends);
     }
     let Some(hold) = connected.wiring.hold.clone() else {
-        ends.extend(held.into_iter().map(|id| {
+        ends.extend(held.into_keys().map(|id| {
             let words =
                 "it is in the hold queue: name that with --delivery at-most-once --hold QUEUE";
             (id, End::Refused(words.to_owned()))
