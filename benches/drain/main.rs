@@ -248,15 +248,16 @@ async fn memory(binaries: &Binaries) -> Result<(), Failure> {
 /// Several processes of one run, each with the same share of work.
 async fn shards(options: &Options, binaries: &Binaries) -> Result<(), Failure> {
     let mut shuttle = Shuttle::new(binaries, 12).await?;
-    println!("\nprocesses of one run, 12 ms a request, {} messages each", options.messages);
+    println!(
+        "\nprocesses of one run, 12 ms a request, {} messages each",
+        options.messages
+    );
     for processes in [1, 2, 4, 8] {
         shuttle.fill(options.messages * processes).await?;
         let run_id = shuttle.next_run_id();
         let began = Instant::now();
         let running: Vec<_> = (0..processes)
-            .map(|_| {
-                measure::command(binaries, Program::Run, &shuttle.server, shuttle.at, &run_id)
-            })
+            .map(|_| measure::command(binaries, Program::Run, &shuttle.server, shuttle.at, &run_id))
             .map(|command| {
                 std::thread::spawn(|| measure::watch(command).map_err(|error| error.to_string()))
             })

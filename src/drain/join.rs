@@ -39,7 +39,7 @@ pub struct Joined<P: Ports> {
     pub grant: Grant,
 }
 
-/// Joins the run `run`, creating it if need be. `too_late`: why it may not be created any more, if so.
+/// Joins the run of `me`, creating it if need be. Calling again with the same `me` goes on where a failed call ended. `too_late`: why it may not be created any more, if so.
 ///
 /// # Errors
 /// See [`JoinError`].
@@ -48,18 +48,12 @@ pub async fn join<P: Ports>(
     ledger: Ledger<P>,
     clock: &P::Clock,
     stop: &Stop,
-    run: &str,
+    me: &Registration,
     too_late: Option<String>,
 ) -> Result<Joined<P>, JoinError> {
-    let now_ms = clock.wall().local.timestamp_millis();
-    let process = ulid_of(clock, now_ms);
-    let me = Registration {
-        process: process.clone(),
-        run: run.to_owned(),
-        shard: i64::from(settings.shard),
-        since_ms: now_ms,
-        host: settings.host.clone(),
-    };
+    let now_ms = me.since_ms;
+    let process = me.process.clone();
+    let run = me.run.as_str();
     let cutoff_ms = match settings.cutoff {
         Cutoff::RunStart => Some(now_ms),
         Cutoff::None => None,
@@ -105,7 +99,11 @@ pub async fn join<P: Ports>(
             return Err(JoinError::Refused(refusal(run, "with other settings")));
         }
     }
-    let alone = ledger.processes().await?.is_empty();
+    let others = async || -> Result<bool, LedgerError> {
+        let all = ledger.processes().await?;
+        Ok(all.iter().any(|p| p.process != process))
+    };
+    let alone = !others().await?;
     let mut coordinates = created;
     if !created && alone {
         let old = item.coordinator.clone().filter(|c| !c.is_empty());
@@ -117,7 +115,7 @@ pub async fn join<P: Ports>(
             item = now;
         }
     }
-    let grant = Grant {
+    let mut grant = Grant {
         term: if coordinates { item.term } else { 0 },
         // Who joins has no share of a rate, unless nobody else can have one.
         share: if item.rate < 0 {
@@ -131,20 +129,26 @@ pub async fn join<P: Ports>(
         ended: 0,
         processes: 1,
     };
-    ledger.register(&me, settings.pages() as u32, grant).await?;
+    ledger.register(me, settings.pages() as u32, grant).await?;
+    // Of two that found nobody at the same moment at least one sees the other now: it has no share before the coordinator
+    // gives it one.
+    if grant.share > 0 && others().await? {
+        grant.share = 0;
+        ledger.grant(&process, &grant).await?;
+    }
     // Whoever takes the source over looks at its processes afterwards, and whoever registers looks at the owner
     // afterwards: of two at the same time at least one sees the other.
     if let Some(owner) = ledger.owner().await?
         && owner.run != run
     {
-        sweep::sweep(&ledger, &me, "refused", &process).await?;
+        sweep::sweep(&ledger, me, "refused", &process).await?;
         return Err(JoinError::Refused(refusal(&owner.run, "")));
     }
     Ok(Joined {
         journal: Journal {
-            ledger,
-            me,
+            me: me.clone(),
             epoch: item.epoch,
+            ledger,
         },
         cutoff_ms: item.cutoff_ms,
         coordinates,
@@ -266,6 +270,18 @@ async fn strangers_must_be_dead<P: Ports>(
             sweep::sweep(ledger, stranger, "died", by).await?;
         }
         return Ok(());
+    }
+}
+
+/// This process, with a fresh name, as it is going to register for `run`.
+pub fn newcomer(settings: &Settings, clock: &impl Clock, run: &str) -> Registration {
+    let now_ms = clock.wall().local.timestamp_millis();
+    Registration {
+        process: ulid_of(clock, now_ms),
+        run: run.to_owned(),
+        shard: i64::from(settings.shard),
+        since_ms: now_ms,
+        host: settings.host.clone(),
     }
 }
 

@@ -130,6 +130,10 @@ impl<P: Ports> Lane<P> {
                     delivery.decide(Fate::Refused("refused earlier in this run".to_owned()));
                 }
                 _ if now >= delivery.deadline => delivery.decide(Fate::Unsent(Back::Later)),
+                // A process that may be taken for dead takes no doubt: it could not send it.
+                Step::Send { attempt, .. } if attempt > 0 && !ctx.is_fresh() => {
+                    delivery.decide(Fate::Unsent(Back::Later));
+                }
                 _ => {}
             }
         }

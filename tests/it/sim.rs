@@ -38,7 +38,11 @@ impl Schedule {
         let rate = rng.chance(3_000).then(|| rng.between(2, 40) as f64);
         let setup = Setup {
             messages,
-            groups: if fifo { rng.between(1, 6) } else { rng.below(4) },
+            groups: if fifo {
+                rng.between(1, 6)
+            } else {
+                rng.below(4)
+            },
             fifo,
             destinations: rng.between(1, 2) as usize,
             lanes: rng.between(1, 3) as usize,
@@ -46,7 +50,9 @@ impl Schedule {
             at_most_once: rng.chance(3_000),
             reject: true,
             poison: match rng.chance(2_500) {
-                true => (0..2).map(|_| rng.below(messages as u64) as usize).collect(),
+                true => (0..2)
+                    .map(|_| rng.below(messages as u64) as usize)
+                    .collect(),
                 false => Default::default(),
             },
             rate,
@@ -185,7 +191,9 @@ fn run(seed: u64, logged: bool) -> World {
     let mut exits = setup.supervise(&mut world, first, LIMIT_MS);
     let cut_short = |exits: &Option<Vec<ExitCode>>| {
         let shut = [ExitCode::WindowClosed, ExitCode::OutsideWindow];
-        exits.as_ref().is_some_and(|e| e.iter().any(|e| shut.contains(e)))
+        exits
+            .as_ref()
+            .is_some_and(|e| e.iter().any(|e| shut.contains(e)))
     };
     if cut_short(&exits) {
         world.audit.borrow_mut().check_nothing_lost(&world);
@@ -240,7 +248,11 @@ fn every_seed_keeps_every_promise() {
         }
     });
     let failed = failed.into_inner().unwrap_or_default();
-    assert!(failed.is_empty(), "{} of {all} seeds failed: {failed:?}", failed.len());
+    assert!(
+        failed.is_empty(),
+        "{} of {all} seeds failed: {failed:?}",
+        failed.len()
+    );
 }
 
 #[test]
@@ -254,6 +266,9 @@ fn a_failing_seed() {
 fn the_same_seed_gives_the_same_log() {
     for seed in 1..=20 {
         let (one, two) = (run(seed, true), run(seed, true));
-        assert!(one.log.borrow().text() == two.log.borrow().text(), "seed {seed}");
+        assert!(
+            one.log.borrow().text() == two.log.borrow().text(),
+            "seed {seed}"
+        );
     }
 }

@@ -75,7 +75,12 @@ async fn body_attributes_trace_header_and_group_arrive_as_they_are() {
     assert_eq!(parked.len(), 7);
     world.run(&[]).ended().await.exits(0);
     world.audit(&parked, &[SCHEDULE]).is_exact();
-    assert!(world.peek(SCHEDULE).iter().all(|m| m.deduplication_id.is_none()));
+    assert!(
+        world
+            .peek(SCHEDULE)
+            .iter()
+            .all(|m| m.deduplication_id.is_none())
+    );
 }
 
 #[tokio::test]
@@ -190,7 +195,12 @@ async fn from_standard_to_fifo_the_group_comes_from_where_it_is_told_to() {
             .group_id
             .clone()
             .unwrap_or_else(|| message.id.to_string()),
-        _ => message.body.split(' ').next().unwrap_or_default().to_owned(),
+        _ => message
+            .body
+            .split(' ')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
     };
     for from in ["id", "constant:all", "source", "attribute:n"] {
         let world = World::start().await;
@@ -217,7 +227,11 @@ async fn from_fifo_to_standard_only_when_allowed() {
     let parked = world.park("wait.fifo", (0..50).map(ordered));
     let args = ["--from", "wait.fifo"];
     let ended = world.run(&args).ended().await.exits(2);
-    assert!(ended.stderr.contains("--allow-fifo-to-standard"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("--allow-fifo-to-standard"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(world.requests("ReceiveMessage"), 0);
     let args = [&args[..], &["--allow-fifo-to-standard"]].concat();
     world.run(&args).ended().await.exits(0);

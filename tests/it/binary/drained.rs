@@ -24,7 +24,9 @@ async fn everything_is_moved_once_and_the_result_says_so() {
 
     assert_eq!(ended.stdout.lines().count(), 1, "one line");
     let result = &ended.result;
-    assert!(ended.stdout.starts_with(r#"{"shard":{"index":0,"of":1},"outcome":"drained","exit_code":0,"balanced":true,"#));
+    assert!(ended.stdout.starts_with(
+        r#"{"shard":{"index":0,"of":1},"outcome":"drained","exit_code":0,"balanced":true,"#
+    ));
     assert_eq!(
         keys(result),
         [

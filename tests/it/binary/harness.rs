@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long an event is waited for before a test gives up. Generous: it bounds failures, not successes.
-pub const PATIENCE: Duration = Duration::from_secs(45);
+pub const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Timings as short as the worker accepts, so that tests need not wait. The server's clock passes the visibility timeouts.
 pub const TIMINGS: [&str; 18] = [
@@ -132,7 +132,11 @@ impl Worker {
     pub async fn ended(mut self) -> Ended {
         let start = now();
         while !self.has_ended() {
-            assert!(start.elapsed() < PATIENCE, "it never ended:\n{}", self.log());
+            assert!(
+                start.elapsed() < PATIENCE,
+                "it never ended:\n{}",
+                self.log()
+            );
             pause().await;
         }
         let status = self.child.wait().expect("a status");

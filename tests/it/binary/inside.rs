@@ -151,8 +151,7 @@ fn ends_with(report: &RouteReport, exit: ExitCode) {
 async fn a_live_producer_does_not_keep_the_run_going_and_what_was_received_is_moved() {
     let world = World::in_real_time().await;
     let parked = world.park(WAIT, samples(500));
-    let (wiring, settings) =
-        prepared(&world, world.aws.clock(), WAIT, &[SCHEDULE]).await;
+    let (wiring, settings) = prepared(&world, world.aws.clock(), WAIT, &[SCHEDULE]).await;
     // Two hundred a second, for as long as the run goes on.
     let produce = async {
         let mut n = 500;
@@ -199,8 +198,7 @@ async fn when_only_a_destination_that_refuses_everything_is_left_the_run_gives_u
     world
         .endpoints
         .add_rule(gone.error(400, "com.amazonaws.sqs#QueueDoesNotExist"));
-    let (wiring, settings) =
-        prepared(&world, world.aws.clock(), WAIT, &["a", "b"]).await;
+    let (wiring, settings) = prepared(&world, world.aws.clock(), WAIT, &["a", "b"]).await;
     let report = LocalSet::new()
         .run_until(run(wiring, settings, Stop::default(), |_| {}))
         .await;
@@ -260,8 +258,8 @@ async fn the_window_closes_by_the_workers_own_clock() {
     };
     let closes = started + TimeDelta::seconds(9);
     let (wiring, mut settings) = prepared(&world, clock, WAIT, &[SCHEDULE]).await;
-    settings.window = Window::parse(&["08:00-21:00".to_owned()], "Asia/Seoul", &[], &[])
-        .expect("a window");
+    settings.window =
+        Window::parse(&["08:00-21:00".to_owned()], "Asia/Seoul", &[], &[]).expect("a window");
     settings.rate = Some(200.0);
     let report = LocalSet::new()
         .run_until(run(wiring, settings, Stop::default(), |_| {}))

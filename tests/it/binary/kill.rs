@@ -76,9 +76,7 @@ async fn what_was_marked_is_deleted_and_not_sent_again() {
 
     let ended = world.run(&["--run-id", "r"]).ended().await.exits(0);
     let listed = world.listed("r").await;
-    world
-        .audit(&parked, &[SCHEDULE])
-        .doubles_only(&listed);
+    world.audit(&parked, &[SCHEDULE]).doubles_only(&listed);
     // All but the few in doubt were known as sent.
     let known = ended.figure("deduplicated");
     assert!(known > 0, "{}", ended.result);
@@ -100,14 +98,17 @@ async fn killed_three_times_in_a_row_every_message_is_accounted_for() {
     world.endpoints.faults().clear();
     world.run(&["--run-id", "r"]).ended().await.exits(0);
     let listed = world.listed("r").await;
-    world
-        .audit(&parked, &[SCHEDULE])
-        .doubles_only(&listed);
+    world.audit(&parked, &[SCHEDULE]).doubles_only(&listed);
     let totals = world.run_totals("r").await;
     assert!(totals.is_balanced(), "{totals:?}");
     assert_eq!(totals.sent, 3_000, "{totals:?}");
-    assert_eq!(totals.in_doubt, totals.possible_duplicates, "{totals:?}");
-    assert_eq!(totals.in_doubt, listed.len() as u64, "{totals:?}");
+    // A doubt whose resend was killed in its turn is in doubt twice and sent again once.
+    assert!(totals.in_doubt >= totals.possible_duplicates, "{totals:?}");
+    assert_eq!(
+        totals.possible_duplicates,
+        listed.len() as u64,
+        "{totals:?}"
+    );
     // Four processes took part, and none is registered any more.
     let ledger = world.ledger().await;
     assert_eq!(ledger.tallies("r").await.expect("the table").len(), 4);

@@ -45,13 +45,13 @@ async fn a_destination_that_is_gone_does_not_stop_the_others() {
     assert_eq!(ended.figure("in_doubt"), 0);
     assert_eq!(world.len("b"), 0);
     assert_eq!(world.len("a") + world.len(WAIT), 400);
-    let moved = world.len("a");
+    assert!(world.len("a") > 120, "those for the one that works");
 
     world.endpoints.faults().clear();
     world.let_visibility_pass().await;
     world.run(&to).ended().await.exits(0);
     world.audit(&parked, &["a", "b"]).is_exact();
-    assert_eq!(world.len("a"), moved, "the rest was b's");
+    assert!(world.len("b") > 120);
 }
 
 #[tokio::test]
@@ -63,11 +63,11 @@ async fn receives_that_fail_for_a_while_are_borne() {
         .endpoints
         .add_rule(some(1).error(500, "InternalError"));
     world.endpoints.add_rule(some(7).then(Effect::DropBefore));
+    world.endpoints.add_rule(some(12).error(403, "OverLimit"));
+    // False empties do not end a drain.
     world
         .endpoints
-        .add_rule(some(12).error(403, "OverLimit"));
-    // False empties do not end a drain.
-    world.endpoints.add_rule(some(17).then(Effect::EmptyReceive));
+        .add_rule(some(17).then(Effect::EmptyReceive));
     world.run(&[]).ended().await.exits(0);
     world.audit(&parked, &[SCHEDULE]).is_exact();
 }
@@ -82,7 +82,11 @@ async fn a_permission_lost_while_running_ends_the_run_with_seven() {
     let denied = Rule::sqs("ReceiveMessage").error(403, "AccessDeniedException");
     world.endpoints.add_rule(denied);
     let ended = worker.ended().await.exits(7);
-    assert!(ended.message().contains("AccessDenied"), "{}", ended.message());
+    assert!(
+        ended.message().contains("AccessDenied"),
+        "{}",
+        ended.message()
+    );
     assert_eq!(ended.figure("in_doubt"), 0);
     assert_eq!(world.len(WAIT) + world.len(SCHEDULE), 2_000);
     world.endpoints.faults().clear();
@@ -102,13 +106,18 @@ async fn a_table_that_is_silent_for_a_while_only_holds_sending_up() {
         let rule = Rule::every(Service::DynamoDb).then(effect);
         let rule = world.endpoints.add_rule(rule);
         eventually("the outage is noticed", || {
-            worker.log().contains("the checkpoint table does not answer")
+            worker
+                .log()
+                .contains("the checkpoint table does not answer")
         })
         .await;
         // Two pages prepared before may still go out; then nothing.
         let mut last = (0, 0);
         eventually("sending stands still", || {
-            let now = (world.accepted(SCHEDULE), world.endpoints.faults().picked(rule).unwrap_or(0));
+            let now = (
+                world.accepted(SCHEDULE),
+                world.endpoints.faults().picked(rule).unwrap_or(0),
+            );
             let still = now.0 == last.0 && now.1 >= last.1 + 10;
             if now.0 != last.0 {
                 last = now;
@@ -122,7 +131,11 @@ async fn a_table_that_is_silent_for_a_while_only_holds_sending_up() {
         assert!(ended.stderr.contains("the checkpoint table answers again"));
         let listed = world.listed("r").await;
         world.audit(&parked, &[SCHEDULE]).doubles_only(&listed);
-        assert_eq!(listed, BTreeSet::new(), "an outage of the table is no doubt");
+        assert_eq!(
+            listed,
+            BTreeSet::new(),
+            "an outage of the table is no doubt"
+        );
         assert_eq!(world.run_totals("r").await.sent, 1_200);
     }
 }
@@ -132,12 +145,18 @@ async fn a_table_that_is_denied_ends_the_run_with_seven() {
     let world = World::start().await;
     let parked = world.park(WAIT, samples(2_000));
     world.endpoints.add_rule(slow_sends());
-    let worker = world.run(&["--run-id", "r", "--lanes", "2", "--grace", "11s"]);
+    let worker = world.run(&[
+        "--run-id", "r", "--lanes", "2", "--page", "20", "--grace", "11s",
+    ]);
     world.arrived(SCHEDULE, 100).await;
     let denied = Rule::every(Service::DynamoDb).error(400, "AccessDeniedException");
     world.endpoints.add_rule(denied);
     let ended = worker.ended().await.exits(7);
-    assert!(ended.message().contains("AccessDenied"), "{}", ended.message());
+    assert!(
+        ended.message().contains("AccessDenied"),
+        "{}",
+        ended.message()
+    );
     world.endpoints.faults().clear();
     world.let_visibility_pass().await;
     world.run(&["--run-id", "r"]).ended().await.exits(0);

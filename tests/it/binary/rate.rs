@@ -51,9 +51,10 @@ async fn drains_at(rate: u64, messages: usize, least: f64) {
     assert!((said / average - 1.0).abs() < 0.03, "{said} and {average}");
 }
 
+/// That it is no slower depends on the machine, and stands in the next test.
 #[tokio::test]
-async fn it_sends_as_fast_as_told_and_never_faster() {
-    drains_at(500, 2_000, 0.9).await;
+async fn it_never_sends_faster_than_told() {
+    drains_at(500, 2_000, 0.0).await;
 }
 
 /// The whole of it takes its 20 seconds, and a machine that is not busy otherwise.

@@ -43,19 +43,34 @@ async fn queues_that_cannot_be_drained() {
         )],
     );
     let cases: &[(&[&str], &[&str])] = &[
-        (&["--from", "nowhere"], &["source queue 'nowhere'", "does not exist"]),
-        (&["--to", "nowhere"], &["destination queue 'nowhere'", "does not exist"]),
-        (&["--reject", "nowhere"], &["reject queue 'nowhere'", "does not exist"]),
+        (
+            &["--from", "nowhere"],
+            &["source queue 'nowhere'", "does not exist"],
+        ),
+        (
+            &["--to", "nowhere"],
+            &["destination queue 'nowhere'", "does not exist"],
+        ),
+        (
+            &["--reject", "nowhere"],
+            &["reject queue 'nowhere'", "does not exist"],
+        ),
         (
             &["--delivery", "at-most-once", "--hold", "nowhere"],
             &["hold queue 'nowhere'", "does not exist"],
         ),
-        (&["--to", WAIT], &["wait is both the source and the destination"]),
+        (
+            &["--to", WAIT],
+            &["wait is both the source and the destination"],
+        ),
         (
             &["--from", "twice", "--to", &url],
             &["twice is both the source and the destination"],
         ),
-        (&["--from", "wait.fifo"], &["FIFO", "--allow-fifo-to-standard"]),
+        (
+            &["--from", "wait.fifo"],
+            &["FIFO", "--allow-fifo-to-standard"],
+        ),
         (&["--to", "schedule.fifo"], &["FIFO", "--group-from"]),
         (&["--from", "impatient"], &["maxReceiveCount 1"]),
     ];
@@ -72,7 +87,10 @@ async fn settings_that_make_no_sense() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["--visibility", "5s"], &["--visibility", "too short"]),
         (&["--window", "25:00-26:00", "--zone", "UTC"], &["25:00"]),
-        (&["--window", "08:00-21:00", "--zone", "Asia/Seol"], &["Asia/Seol"]),
+        (
+            &["--window", "08:00-21:00", "--zone", "Asia/Seol"],
+            &["Asia/Seol"],
+        ),
         (&["--rate", "fast"], &["--rate", "fast"]),
         (&["--rate", "0"], &["--rate"]),
         (&["--delivery", "at-most-once"], &["--hold"]),
@@ -89,7 +107,10 @@ async fn settings_that_make_no_sense() {
     };
     let route = "[route.wait]\nfrom = 'wait'\nto = ['schedule']\nno_journal = true\n";
     for (text, words) in [
-        ("visiblity = '60s'", &["visiblity", "visibility", "line 5"][..]),
+        (
+            "visiblity = '60s'",
+            &["visiblity", "visibility", "line 5"][..],
+        ),
         ("rate = 'many'", &["rate", "many"]),
         ("window = 8", &["window"]),
         ("window = ['2026-12-25 08:00-09:00']", &["window"]),
@@ -141,7 +162,10 @@ async fn tables_that_cannot_be_used() {
     refused(
         &world,
         &ended,
-        &["table 'nowhere' does not exist", "sqs-drain init --table nowhere"],
+        &[
+            "table 'nowhere' does not exist",
+            "sqs-drain init --table nowhere",
+        ],
     );
     let ended = world.run(&["--table", "orders"]).ended().await;
     refused(&world, &ended, &["table 'orders'", "key"]);
@@ -166,7 +190,11 @@ async fn without_credentials_or_region_or_permission() {
         let denied = Rule::sqs(action).error(403, "AccessDeniedException");
         let rule = world.endpoints.add_rule(denied);
         let ended = world.run(&[]).ended().await;
-        refused(&world, &ended, &["no access to the source queue 'wait'", "policy"]);
+        refused(
+            &world,
+            &ended,
+            &["no access to the source queue 'wait'", "policy"],
+        );
         world.endpoints.faults().remove(rule);
     }
     // The destination alone is denied.
@@ -175,7 +203,11 @@ async fn without_credentials_or_region_or_permission() {
         .endpoints
         .add_rule(denied.error(403, "AccessDeniedException"));
     let ended = world.run(&[]).ended().await;
-    refused(&world, &ended, &["no access to the destination queue 'schedule'"]);
+    refused(
+        &world,
+        &ended,
+        &["no access to the destination queue 'schedule'"],
+    );
 }
 
 #[tokio::test]
@@ -190,7 +222,11 @@ async fn nobody_answers_at_the_endpoint() {
     let env = [("AWS_ENDPOINT_URL_SQS", url.as_str())];
     let ended = world.run_in(&[], &env).ended().await;
     assert_eq!(ended.code, Some(7), "{}", ended.stderr);
-    assert!(ended.stderr.contains("cannot be reached"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("cannot be reached"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[tokio::test]

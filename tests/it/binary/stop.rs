@@ -81,11 +81,7 @@ async fn a_second_signal_leaves_at_once() {
     assert_eq!(ended.stdout, "", "it left without a result");
 
     world.endpoints.faults().clear();
-    eventually("the source is visible", || {
-        world.advance(Duration::from_secs(61));
-        world.peek(WAIT).iter().all(|m| m.state == State::Visible)
-    })
-    .await;
+    world.let_visibility_pass().await;
     let args = [&["--run-id", "r"], &long[..]].concat();
     world.run(&args).ended().await.exits(0);
     let listed = world.listed("r").await;

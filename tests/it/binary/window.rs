@@ -77,7 +77,9 @@ async fn a_run_is_begun_in_time_or_not_at_all_but_may_always_be_gone_on_with() {
     let run = format!("default@{}", span.opens.format("%Y-%m-%dT%H:%M"));
     let id = ended.route()["run_id"].as_str().expect("an id");
     assert!(id.starts_with(&run), "{id}, expected {run}");
-    world.audit(&[parked, more].concat(), &[SCHEDULE]).is_exact();
+    world
+        .audit(&[parked, more].concat(), &[SCHEDULE])
+        .is_exact();
 }
 
 #[tokio::test]

@@ -159,10 +159,11 @@ impl World {
     }
 
     /// Pushes the server's clock on until nothing of the source is hidden. Only without a living worker, whose deadlines
-    /// count from its own clock. (A poll of a killed worker may go on and take messages meanwhile.)
+    /// count from its own clock. In small steps, so that the polls of a killed worker, which go on without it, end before
+    /// there is anything for them to take.
     pub async fn let_visibility_pass(&self) {
         eventually("the source is visible", || {
-            self.advance(Duration::from_secs(26));
+            self.advance(Duration::from_millis(1_500));
             self.peek(WAIT).iter().all(|m| m.state == State::Visible)
         })
         .await;

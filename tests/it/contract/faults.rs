@@ -582,6 +582,26 @@ fn keys_left_unprocessed_are_asked_for_again() {
 }
 
 #[test]
+fn every_read_of_the_table_is_consistent() {
+    run(async {
+        let canned = Canned::new(vec![
+            (200, "{}".to_owned()),
+            (200, r#"{"Items":[],"Count":0}"#.to_owned()),
+        ])
+        .await;
+        let table = access(&canned.url, &canned.url, TIMEOUTS)
+            .await
+            .clients()
+            .table(TABLE);
+        assert_eq!(table.get(&[Key::new("p", "a")]).await, Ok(vec![None]));
+        assert_eq!(table.query("p", "a").await, Ok(vec![]));
+        for request in canned.requests() {
+            assert!(request.contains("\"ConsistentRead\":true"), "{request}");
+        }
+    });
+}
+
+#[test]
 fn requests_are_counted_as_the_server_counts_them() {
     run(async {
         let room = room(TIMEOUTS).await;

@@ -64,6 +64,18 @@ fn two_messages_and_an_unanswered_call() {
 }
 
 #[test]
+fn two_messages_and_a_freeze() {
+    holds(
+        "two messages, a freeze",
+        Scope {
+            kinds: FREEZE,
+            slots: 2,
+            ..Scope::two_messages(1)
+        },
+    );
+}
+
+#[test]
 fn two_messages_and_a_clean_exit_with_releases() {
     holds(
         "two messages, SIGTERM",
@@ -116,6 +128,13 @@ fn a_fifo_group_keeps_its_order() {
         "FIFO, a crash",
         Scope {
             kinds: CRASH,
+            ..fifo
+        },
+    );
+    holds(
+        "FIFO, a freeze",
+        Scope {
+            kinds: FREEZE,
             ..fifo
         },
     );
@@ -193,7 +212,22 @@ fn two_lanes() {
     );
 }
 
+/// A better sweep: it seals a page as it reads it. Then no doubt is written that is none.
 #[test]
+fn a_sweep_that_seals() {
+    let scope = Scope {
+        seals: true,
+        strict_doubts: true,
+        ..Scope::one_message(1)
+    };
+    holds("a sweep that seals, one fault", scope);
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the way to ask for minutes of checking"
+)]
 fn full() {
     if std::env::var("SQS_DRAIN_MODEL").as_deref() != Ok("full") {
         println!("skipped: set SQS_DRAIN_MODEL=full");
@@ -210,6 +244,13 @@ fn full() {
             ..Scope::one_message(2)
         },
     );
+    let seals = Scope {
+        seals: true,
+        strict_doubts: true,
+        lingering: false,
+        ..Scope::one_message(2)
+    };
+    holds("full: a sweep that seals, two faults", seals);
     let brisk = Scope {
         slow_start: false,
         brisk_sweeps: true,

@@ -6,7 +6,8 @@
 //! | `rules` | each rule of the protocol as a boolean; the scope of a check |
 //! | `state` | queue, table, processes, requests on their way |
 //! | `step` | what can happen |
-//! | `lane` | what a process does with a message |
+//! | `receive` | how a message comes into hand, and what is decided about it |
+//! | `lane` | what a process does with it |
 //! | `watch` | heartbeats, fences, sweeps, starts and ends |
 //! | `network` | time, lost and late answers |
 //! | `symmetry` | states that are alike |
@@ -17,6 +18,7 @@ mod check;
 mod lane;
 mod network;
 mod protocol;
+mod receive;
 mod rules;
 mod state;
 mod step;

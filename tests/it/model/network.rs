@@ -68,7 +68,7 @@ impl Protocol {
     }
 
     pub(super) fn late_page(&self, s: &mut State, p: usize, lane: usize) -> bool {
-        let exists = s.processes[p].pages[lane];
+        let exists = s.processes[p].pages[lane] && !self.sealed(&s.processes[p]);
         for m in self.messages_of(lane) {
             if let Some(entry) = s.processes[p].late_page[m].take()
                 && (exists || !self.rules.page_must_exist)

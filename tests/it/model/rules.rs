@@ -53,6 +53,8 @@ pub struct Rules {
     pub totals_folded_once: bool,
     /// After a failed entry nothing later of its group is sent before it (FIFO).
     pub group_waits: bool,
+    /// That holds too when the earlier message is in hand from an earlier receive, and owed (FIFO).
+    pub group_waits_in_hand: bool,
     /// A claim belongs to one delivery; an earlier claim by the same process is not one's own (at-most-once).
     pub claim_per_delivery: bool,
     /// An id counts as held only after the hold queue accepted it (at-most-once).
@@ -89,6 +91,7 @@ impl Rules {
         unanswered_not_released: true,
         totals_folded_once: true,
         group_waits: true,
+        group_waits_in_hand: true,
         claim_per_delivery: true,
         held_after_accepted: true,
         sent_remembered: true,
@@ -163,6 +166,10 @@ pub struct Scope {
     /// Treats states that differ only in which slot a process or message has as one. Saves time; a counterexample then
     /// changes names on its way.
     pub symmetric: bool,
+    /// A variant: a sweep seals a page as it reads it, so that its owner can write it no more.
+    pub seals: bool,
+    /// Also counts a doubt against the promises that a sweep wrote from a page which had changed since it was read.
+    pub strict_doubts: bool,
     /// The source honours an old receipt handle when it changes a visibility.
     pub old_handles_release: bool,
 }
@@ -185,6 +192,8 @@ impl Scope {
             brisk_sweeps: false,
             registers_first: false,
             symmetric: true,
+            seals: false,
+            strict_doubts: false,
             old_handles_release: false,
         }
     }

@@ -103,6 +103,14 @@ fn at_least_once_always_settles() {
 }
 
 #[test]
+fn a_sweep_that_seals_always_settles() {
+    settles(Scope {
+        seals: true,
+        ..Scope::one_message(1)
+    });
+}
+
+#[test]
 fn at_most_once_always_settles() {
     settles(Scope {
         at_most_once: true,

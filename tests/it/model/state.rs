@@ -272,8 +272,13 @@ impl Entry {
     }
 }
 
-fn bits(flags: &[bool]) -> u8 {
-    flags.iter().fold(0, |sum, flag| sum << 1 | u8::from(*flag))
+/// Flags as the bits of a byte. (A macro, and casts instead of `From`: packing is what a check does most, unoptimised.)
+macro_rules! bits {
+    ($($flag:expr),+) => {{
+        let mut sum = 0;
+        $(sum = sum << 1 | ($flag as u8);)+
+        sum
+    }};
 }
 
 /// Bytes of a packed process.
@@ -282,10 +287,14 @@ const PACKED_PROCESS: usize = 3 + 6 * MESSAGES;
 const PACKED_MESSAGE: usize = 7;
 
 impl Process {
-    /// All fields in few bytes: most of a check's time goes into hashing states.
+    /// All fields in few bytes.
     pub fn pack(&self) -> [u8; PACKED_PROCESS] {
         let mut out = [0; PACKED_PROCESS];
-        out[0] = bits(&[
+        if !self.alive && !self.registered {
+            // A free slot.
+            return out;
+        }
+        out[0] = bits!(
             self.alive,
             self.joined,
             self.stopping,
@@ -293,30 +302,36 @@ impl Process {
             self.armed_again,
             self.blocked,
             self.registered,
-            self.given_up,
-        ]);
-        out[1] = bits(&[
+            self.given_up
+        );
+        out[1] = bits!(
             self.stale,
             self.folded,
             self.pages[0],
             self.pages[1],
             self.changed[0],
-            self.changed[1],
-        ]);
+            self.changed[1]
+        );
         out[2] = (self.sweep as u8) << 2 | self.created;
-        let mut at = 3;
-        for m in 0..MESSAGES {
-            let hand = &self.hand[m];
-            out[at] = (hand.stage as u8) << 3
-                | bits(&[hand.expired, self.remembers[m], self.released_early[m]]);
-            out[at + 1] = hand.attempt << 4 | hand.rival;
-            out[at + 2] = self.seen[m].iter().fold(0, |sum, n| sum << 2 | n);
-            out[at + 3] = self.page[m].code();
-            out[at + 4] = self.read[m].code();
-            out[at + 5] = self.late_page[m].map_or(0, |entry| 1 + entry.code());
-            at += 6;
-        }
+        self.pack_message(0, &mut out);
+        self.pack_message(1, &mut out);
         out
+    }
+
+    fn pack_message(&self, m: usize, out: &mut [u8; PACKED_PROCESS]) {
+        let at = 3 + 6 * m;
+        let hand = &self.hand[m];
+        let seen = &self.seen[m];
+        out[at] = (hand.stage as u8) << 3
+            | bits!(hand.expired, self.remembers[m], self.released_early[m]);
+        out[at + 1] = hand.attempt << 4 | hand.rival;
+        out[at + 2] = seen[0] << 6 | seen[1] << 4 | seen[2] << 2 | seen[3];
+        out[at + 3] = self.page[m].code();
+        out[at + 4] = self.read[m].code();
+        out[at + 5] = match self.late_page[m] {
+            Some(entry) => 1 + entry.code(),
+            None => 0,
+        };
     }
 }
 
@@ -339,17 +354,20 @@ impl State {
                 &self.late[m],
                 &self.audit[m],
             );
-            out[at] = (queued.place as u8) << 4 | u8::from(queued.received) << 3 | queued.holder;
-            out[at + 1] = item.doubts << 5 | item.resent << 2 | bits(&[item.sent, item.held]);
+            out[at] = (queued.place as u8) << 4 | (queued.received as u8) << 3 | queued.holder;
+            out[at + 1] = item.doubts << 5 | item.resent << 2 | bits!(item.sent, item.held);
             out[at + 2] = item.resent_by << 4 | item.claim;
             out[at + 3] = late.sends << 4 | late.doubts;
-            out[at + 4] = late.claim << 3 | bits(&[late.delete, late.release, late.sent]);
+            out[at + 4] = late.claim << 3 | bits!(late.delete, late.release, late.sent);
             out[at + 5] = late.take.1 << 3 | late.take.2;
-            out[at + 6] =
-                late.take.0 << 6 | audit.accepted << 2 | bits(&[audit.held, audit.marked]);
+            out[at + 6] = late.take.0 << 6 | audit.accepted << 2 | bits!(audit.held, audit.marked);
             at += PACKED_MESSAGE;
         }
-        out[at] = self.faults << 4 | self.broken.map_or(0, |broken| broken as u8);
+        out[at] = self.faults << 4
+            | match self.broken {
+                Some(broken) => broken as u8,
+                None => 0,
+            };
         out
     }
 

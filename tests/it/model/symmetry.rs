@@ -41,12 +41,12 @@ fn message_key(s: &State, m: usize) -> u64 {
 /// A number for a process, without names.
 fn process_key(process: &Process) -> u128 {
     let mut bytes = [0; 16];
-    let packed = process.pack();
-    bytes[..packed.len()].copy_from_slice(&packed);
-    for m in 0..MESSAGES {
-        bytes[3 + 6 * m + 1] &= 0xf0;
-        bytes[3 + 6 * m + 2] = 0;
-    }
+    bytes[..15].copy_from_slice(&process.pack());
+    // Owners and heartbeats seen name other processes.
+    bytes[4] &= 0xf0;
+    bytes[5] = 0;
+    bytes[10] &= 0xf0;
+    bytes[11] = 0;
     u128::from_be_bytes(bytes)
 }
 
@@ -64,10 +64,13 @@ impl Protocol {
                 swap_messages(process);
             }
         }
-        let mut order = [0, 1, 2, 3];
-        let keys = out.processes.each_ref().map(process_key);
-        order.sort_by(|a, b| keys[*b].cmp(&keys[*a]));
-        if order != [0, 1, 2, 3] {
+        let mut keys = [0; SLOTS];
+        for (key, process) in keys.iter_mut().zip(&out.processes) {
+            *key = process_key(process);
+        }
+        if keys[0] < keys[1] || keys[1] < keys[2] || keys[2] < keys[3] {
+            let mut order = [0, 1, 2, 3];
+            order.sort_by(|a, b| keys[*b].cmp(&keys[*a]));
             rename(&mut out, order);
         }
         out

@@ -136,7 +136,7 @@ impl Protocol {
             let process = &s.processes[p];
             let read = process.read[m];
             // A page that has changed since is read again; what was written of its old state does no harm.
-            let as_read = process.page[m] == read;
+            let as_read = process.page[m] == read || self.scope.strict_doubts;
             if let Entry::Prepared(attempt) | Entry::InDoubt(attempt) = read {
                 let item = &s.items[m];
                 let raised = item.doubts <= attempt && !item.sent && !item.held;
@@ -314,13 +314,14 @@ impl Protocol {
                     process.hand[0].stage,
                     Stage::Unknown
                         | Stage::InDoubt
-                        | Stage::LeavingOwed
                         | Stage::Withdrawing
                         | Stage::Releasing
                         | Stage::Holding
                 );
-                process.blocked =
-                    process.hand[1].stage != Stage::None && (process.blocked || first_owed);
+                let owed_in_hand =
+                    process.hand[0].stage == Stage::LeavingOwed && self.rules.group_waits_in_hand;
+                process.blocked = process.hand[1].stage != Stage::None
+                    && (process.blocked || first_owed || owed_in_hand);
             }
         }
         for m in 0..self.scope.messages {

@@ -23,6 +23,7 @@ pub mod ports;
 pub mod process;
 pub mod queue;
 pub mod rng;
+mod show;
 pub mod table;
 pub mod worker;
 

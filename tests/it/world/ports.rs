@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqs_drain::message::{Counts, Message, Outgoing, ReceiptOutcome, SendOutcome};
 use sqs_drain::port::{
-    Clock, Item, Key, Moment, Ports, QueueError, Sink, Source, Store, StoreError, Trouble,
+    Clock, Item, Key, Moment, Ports, QueueError, Sink, Source, Store, StoreError, Test, Trouble,
     WallTimes, Write,
 };
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,10 @@ use super::engine::{Call, Core, Done, Failure, Mood};
 use super::fault::{Fault, Op, Target};
 use super::process::Process;
 use super::queue::Entry;
+use super::show::{
+    origin_of, short_item, short_key, short_name, short_option, short_write, show_receipts,
+    show_received, show_sent, show_stored,
+};
 
 /// The simulated world as a bundle of ports.
 pub struct Sim;
@@ -211,29 +215,6 @@ impl SimSource {
     }
 }
 
-fn origin_of(body: &str) -> &str {
-    body.split(' ').next().unwrap_or_default()
-}
-
-fn show_received(answer: &Result<Vec<Message>, QueueError>) -> String {
-    match answer {
-        Ok(messages) => {
-            let one = |m: &Message| format!("{}x{}", origin_of(&m.body), m.receive_count);
-            messages.iter().map(one).collect::<Vec<_>>().join(" ")
-        }
-        Err(e) => e.code.clone(),
-    }
-}
-
-fn show_receipts(answer: &Vec<ReceiptOutcome>) -> String {
-    let one = |o: &ReceiptOutcome| match o {
-        ReceiptOutcome::Done => "done".to_owned(),
-        ReceiptOutcome::Retry(code) => format!("retry:{code}"),
-        ReceiptOutcome::Stale(code) => format!("stale:{code}"),
-    };
-    answer.iter().map(one).collect::<Vec<_>>().join(" ")
-}
-
 fn ms(duration: Duration) -> u64 {
     duration.as_millis() as u64
 }
@@ -385,17 +366,6 @@ fn send_failed(failure: Failure) -> SendOutcome {
     }
 }
 
-fn show_sent(answer: &Vec<SendOutcome>) -> String {
-    let one = |o: &SendOutcome| match o {
-        SendOutcome::Accepted { .. } => "accepted".to_owned(),
-        SendOutcome::Rejected(code) => format!("rejected:{code}"),
-        SendOutcome::Retry(code) => format!("retry:{code}"),
-        SendOutcome::Stopped(code) => format!("stopped:{code}"),
-        SendOutcome::Unknown(code) => format!("unknown:{code}"),
-    };
-    answer.iter().map(one).collect::<Vec<_>>().join(" ")
-}
-
 impl Sink for SimSink {
     async fn send(&self, batch: &[Outgoing<'_>]) -> Vec<SendOutcome> {
         assert!((1..=10).contains(&batch.len()), "a send takes 1 to 10");
@@ -462,22 +432,18 @@ fn failed_store<T: 'static>() -> Box<dyn Fn(Failure) -> Result<T, StoreError>> {
     Box::new(|f| Err(store_error(f)))
 }
 
-fn show_stored<T: std::fmt::Debug>(answer: &Result<T, StoreError>) -> String {
-    match answer {
-        Ok(value) => format!("{value:?}"),
-        Err(StoreError::Conflict(item)) => format!("conflict {item:?}"),
-        Err(StoreError::Failed { code, .. }) => code.clone(),
-    }
-}
-
 impl SimStore {
-    fn call<T: std::fmt::Debug + 'static>(&self, op: Op) -> Call<Result<T, StoreError>> {
+    fn call<T: 'static>(
+        &self,
+        op: Op,
+        show: fn(&Result<T, StoreError>) -> String,
+    ) -> Call<Result<T, StoreError>> {
         Call {
             op,
             target: Target::Table,
             limit_ms: self.at.core.timings.get().table_timeout_ms,
             failed: failed_store(),
-            show: show_stored,
+            show,
         }
     }
 }
@@ -485,7 +451,7 @@ impl SimStore {
 impl Store for SimStore {
     async fn write(&self, write: Write) -> Result<Item, StoreError> {
         let text = match self.at.core.logged() {
-            true => format!("{} {:?} when {:?}", write.key, write.change, write.when),
+            true => short_write(&write),
             false => String::new(),
         };
         let effect = Rc::new(move |core: &Rc<Core>, _: &Mood, done: Done<_>| {
@@ -494,18 +460,19 @@ impl Store for SimStore {
         });
         self.at
             .core
-            .call(&self.at.process, self.call(Op::Write), || text, effect)
+            .call(
+                &self.at.process,
+                self.call(Op::Write, |a| show_stored(a, short_item)),
+                || text,
+                effect,
+            )
             .await
     }
 
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, StoreError> {
         let keys = keys.to_vec();
         let text = match self.at.core.logged() {
-            true => keys
-                .iter()
-                .map(Key::to_string)
-                .collect::<Vec<_>>()
-                .join(", "),
+            true => keys.iter().map(short_key).collect::<Vec<_>>().join(", "),
             false => String::new(),
         };
         let effect = Rc::new(move |core: &Rc<Core>, _: &Mood, done: Done<_>| {
@@ -516,20 +483,42 @@ impl Store for SimStore {
         });
         self.at
             .core
-            .call(&self.at.process, self.call(Op::Get), || text, effect)
+            .call(
+                &self.at.process,
+                self.call(Op::Get, |a| {
+                    show_stored(a, |items: &Vec<Option<Item>>| {
+                        items.iter().map(short_option).collect::<Vec<_>>().join(" ")
+                    })
+                }),
+                || text,
+                effect,
+            )
             .await
     }
 
     async fn query(&self, pk: &str, prefix: &str) -> Result<Vec<(String, Item)>, StoreError> {
         let (pk, prefix) = (pk.to_owned(), prefix.to_owned());
-        let text = format!("{pk} / {prefix}*");
+        let text = format!("{}/{prefix}*", short_name(&pk));
         let effect = Rc::new(move |core: &Rc<Core>, _: &Mood, done: Done<_>| {
             let items = core.table.borrow().query(&pk, &prefix);
             done(core, Ok(items));
         });
         self.at
             .core
-            .call(&self.at.process, self.call(Op::Query), || text, effect)
+            .call(
+                &self.at.process,
+                self.call(Op::Query, |a| {
+                    show_stored(a, |items: &Vec<(String, Item)>| {
+                        items
+                            .iter()
+                            .map(|(sk, item)| format!("{} {}", short_name(sk), short_item(item)))
+                            .collect::<Vec<_>>()
+                            .join(", ")
+                    })
+                }),
+                || text,
+                effect,
+            )
             .await
     }
 }
