@@ -144,7 +144,10 @@ fn exports(child: &mut Child) -> Result<Vec<(String, String)>, Failure> {
         };
         let pairs = words.split(' ').filter_map(|word| word.split_once('='));
         found.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        if found.iter().any(|(name, _)| name == "AWS_SECRET_ACCESS_KEY") {
+        if found
+            .iter()
+            .any(|(name, _)| name == "AWS_SECRET_ACCESS_KEY")
+        {
             return Ok(found);
         }
     }
