@@ -106,8 +106,8 @@ fn the_drain_knows_neither_aws_nor_the_command_line() {
             "std::env",
             "Utc::now",
             "Local::now",
-            "Instant",
-            "SystemTime",
+            "Instant::now",
+            "SystemTime::now",
         ],
     );
 }
