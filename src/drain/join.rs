@@ -105,28 +105,11 @@ pub async fn join<P: Ports>(
             return Err(JoinError::Refused(refusal(run, "with other settings")));
         }
     }
-    let alone = ledger.processes().await?.is_empty();
     let mut coordinates = created;
-    if !created && alone {
-        let old = item.coordinator.clone().filter(|c| !c.is_empty());
-        if let Some(now) = ledger
-            .coordinate(run, old.as_deref(), item.term, &process)
-            .await?
-        {
-            coordinates = now.coordinator.as_ref() == Some(&process);
-            item = now;
-        }
-    }
-    let grant = Grant {
+    let mut grant = Grant {
         term: if coordinates { item.term } else { 0 },
         // Who joins has no share of a rate, unless nobody else can have one.
-        share: if item.rate < 0 {
-            UNLIMITED
-        } else if coordinates && alone {
-            item.rate
-        } else {
-            0
-        },
+        share: if item.rate < 0 { UNLIMITED } else { 0 },
         paused: item.paused,
         ended: 0,
         processes: 1,
@@ -139,6 +122,32 @@ pub async fn join<P: Ports>(
     {
         sweep::sweep(&ledger, &me, "refused", &process).await?;
         return Err(JoinError::Refused(refusal(&owner.run, "")));
+    }
+    // In the same way: of two that join at the same time at least one sees that it is not alone.
+    let alone = ledger
+        .processes()
+        .await?
+        .iter()
+        .all(|p| p.process == process);
+    if alone && !coordinates {
+        let old = item.coordinator.clone().filter(|c| !c.is_empty());
+        if let Some(now) = ledger
+            .coordinate(run, old.as_deref(), item.term, &process)
+            .await?
+        {
+            coordinates = now.coordinator.as_ref() == Some(&process);
+            item = now;
+        }
+    }
+    if alone && coordinates && item.rate >= 0 {
+        grant = Grant {
+            term: item.term,
+            share: item.rate,
+            ..grant
+        };
+        if ledger.grant(&process, &grant).await?.is_none() {
+            grant.share = 0;
+        }
     }
     Ok(Joined {
         journal: Journal {
