@@ -216,7 +216,26 @@ async fn enter<P: Ports>(
     };
     let clock = wiring.clock.clone();
     let ledger = Ledger::new(store, clock.clone(), settings.source.clone());
-    let joining = join::join(&settings, ledger, &*clock, stop, run_id, too_late);
+    let me = join::newcomer(&settings, &*clock, run_id);
+    let joining = async {
+        let mut backoff = backoff::Backoff::new(Duration::from_millis(200), Duration::from_secs(3));
+        let give_up = clock.now().after(settings.timings.grace);
+        loop {
+            let (ledger, too_late) = (ledger.clone(), too_late.clone());
+            match join::join(&settings, ledger, &*clock, stop, &me, too_late).await {
+                Err(JoinError::Table(error)) if error.may_pass() && clock.now() < give_up => {
+                    tracing::warn!(route = %settings.route, %error, "the run cannot be joined yet: trying again");
+                    let wait = backoff.next(&*clock);
+                    tokio::select! {
+                        biased;
+                        () = stop.requested() => return Err(JoinError::Stopped),
+                        () = clock.sleep(wait) => {}
+                    }
+                }
+                joined => return joined,
+            }
+        }
+    };
     let Joined {
         journal,
         cutoff_ms,

@@ -57,6 +57,19 @@ pub enum LedgerError {
     Malformed(#[from] Malformed),
 }
 
+impl LedgerError {
+    /// Whether trying again may help: the table did not answer, or asked to go slower.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Failed {
+                kind: crate::port::Trouble::Unreachable | crate::port::Trouble::Throttled,
+                ..
+            })
+        )
+    }
+}
+
 impl From<StoreError> for LedgerError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)

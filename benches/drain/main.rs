@@ -26,7 +26,8 @@ cargo bench --bench drain [-- OPTIONS]
   --no-compare         only --memory or --shards
   --no-build           the binaries are there
   --drain PATH         another sqs-drain binary (its server is used too)
-  --run-arg ARG        one more argument for `run` (repeatable)";
+  --run-arg ARG        one more argument for `run` (repeatable)
+  --under COMMAND      starts `run` under this, such as perf record -g -o FILE (its figures are then those of both)";
 
 /// As many bare loops as `run` has lanes by default.
 const LOOPS: usize = 16;
@@ -42,6 +43,7 @@ struct Options {
     build: bool,
     drain: Option<PathBuf>,
     run_args: Vec<String>,
+    under: Vec<String>,
 }
 
 impl Options {
@@ -57,6 +59,7 @@ impl Options {
             build: true,
             drain: None,
             run_args: Vec::new(),
+            under: Vec::new(),
         };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
@@ -86,6 +89,7 @@ impl Options {
                 "--no-build" => options.build = false,
                 "--drain" => options.drain = Some(value()?.into()),
                 "--run-arg" => options.run_args.push(value()?),
+                "--under" => options.under = value()?.split(' ').map(str::to_owned).collect(),
                 _ => return Err(format!("unknown argument {arg}\n{USAGE}").into()),
             }
         }
@@ -109,6 +113,7 @@ fn main() -> Result<(), Failure> {
         bare_loop: target.join("release/examples/bare_loop"),
         loops: LOOPS,
         extra: options.run_args.clone(),
+        under: options.under.clone(),
     };
     if options.build {
         if options.drain.is_none() {

@@ -1,5 +1,6 @@
 //! One run of one program over one backlog, and what it took.
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -48,6 +49,8 @@ pub struct Binaries {
     pub loops: usize,
     /// More arguments for `run`.
     pub extra: Vec<String>,
+    /// A command (a profiler) that starts `run`.
+    pub under: Vec<String>,
 }
 
 /// What one run took.
@@ -105,7 +108,12 @@ pub fn command(
             command
         }
         Program::Run | Program::NoJournal => {
-            let mut command = Command::new(&binaries.drain);
+            let mut words = binaries.under.iter().map(AsRef::<OsStr>::as_ref);
+            let mut command = Command::new(words.next().unwrap_or(binaries.drain.as_os_str()));
+            command.args(words);
+            if !binaries.under.is_empty() {
+                command.arg(&binaries.drain);
+            }
             command.args(["run", "--from", from, "--to", to, "--window", "always"]);
             // All settings are the defaults, but for how long an empty queue is looked at before the run may end.
             command.args(["--settle", "600ms", "--poll", "1s"]);

@@ -155,7 +155,10 @@ impl Clients {
             .await;
         if let Err(error) = answer {
             let error = trouble(&failure(&error));
-            tracing::warn!(table = name, %error, "point-in-time recovery could not be switched on");
+            // Servers other than AWS need not know it.
+            if error.code != "UnknownOperation" {
+                tracing::warn!(table = name, %error, "point-in-time recovery could not be switched on");
+            }
         }
         Ok(())
     }

@@ -390,10 +390,11 @@ impl<P: Ports> Context<P> {
         self.old_seen.set(self.old_seen.get().max(Some(self.now())));
     }
 
-    /// Notes that a receive's answer was lost: what it handed out, old messages perhaps, is hidden for a whole visibility.
+    /// Notes that a receive's answer was lost: what it handed out, old messages perhaps, is hidden for a whole visibility, and
+    /// after that somebody must have had the time to find it and to say so.
     pub fn note_lost_receive(&self) {
         let t = &self.settings.timings;
-        let shown = self.now().after(t.visibility).before(t.cutoff_quiet);
+        let shown = self.now().after(t.visibility + t.telling()).before(t.cutoff_quiet);
         self.old_seen.set(self.old_seen.get().max(Some(shown)));
     }
 

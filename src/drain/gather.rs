@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::ask::Asked;
 use super::backoff::Backoff;
 use super::context::Context;
-use super::delivery::{Delivery, Step};
+use super::delivery::{Back, Delivery, Fate, Step};
 use super::hands::Seen;
 use crate::message::{BATCH_ENTRIES, Message};
 use crate::port::{Clock, Moment, Ports, QueueError, Source, Trouble};
@@ -187,6 +187,8 @@ fn sort<P: Ports>(
     let mut asked = Vec::new();
     // In a FIFO source whatever follows a message that must be asked about waits with it.
     let mut waiting_groups = HashSet::new();
+    // What follows one that is still in hand from an earlier delivery is left: that one may end in doubt.
+    let mut blocked_groups = HashSet::new();
     for (received_at, messages) in received {
         for message in messages {
             ctx.received.set(ctx.received.get() + 1);
@@ -200,9 +202,8 @@ fn sort<P: Ports>(
             let seen = hands.take(message.id, &message.receipt_handle);
             let step = match seen {
                 Seen::InHand => {
-                    // What comes after it in its group must not pass its first delivery.
                     if ctx.settings.source_fifo {
-                        waiting_groups.extend(message.group_id.clone());
+                        blocked_groups.extend(message.group_id.clone());
                     }
                     let mut totals = ctx.totals.borrow_mut();
                     totals[lane].received += 1;
@@ -233,7 +234,10 @@ fn sort<P: Ports>(
                 received_at.after(t.visibility),
                 step,
             );
-            if must_ask || behind {
+            if group.as_ref().is_some_and(|g| blocked_groups.contains(g)) {
+                delivery.decide(Fate::Unsent(Back::Later));
+                fresh.push(delivery);
+            } else if must_ask || behind {
                 waiting_groups.extend(group);
                 asked.push(delivery);
             } else {

@@ -39,7 +39,7 @@ pub struct Joined<P: Ports> {
     pub grant: Grant,
 }
 
-/// Joins the run `run`, creating it if need be. `too_late`: why it may not be created any more, if so.
+/// Joins the run of `me`, creating it if need be. Calling again with the same `me` goes on where a failed call ended. `too_late`: why it may not be created any more, if so.
 ///
 /// # Errors
 /// See [`JoinError`].
@@ -48,18 +48,12 @@ pub async fn join<P: Ports>(
     ledger: Ledger<P>,
     clock: &P::Clock,
     stop: &Stop,
-    run: &str,
+    me: &Registration,
     too_late: Option<String>,
 ) -> Result<Joined<P>, JoinError> {
-    let now_ms = clock.wall().local.timestamp_millis();
-    let process = ulid_of(clock, now_ms);
-    let me = Registration {
-        process: process.clone(),
-        run: run.to_owned(),
-        shard: i64::from(settings.shard),
-        since_ms: now_ms,
-        host: settings.host.clone(),
-    };
+    let now_ms = me.since_ms;
+    let process = me.process.clone();
+    let run = me.run.as_str();
     let cutoff_ms = match settings.cutoff {
         Cutoff::RunStart => Some(now_ms),
         Cutoff::None => None,
@@ -114,13 +108,13 @@ pub async fn join<P: Ports>(
         ended: 0,
         processes: 1,
     };
-    ledger.register(&me, settings.pages() as u32, grant).await?;
+    ledger.register(me, settings.pages() as u32, grant).await?;
     // Whoever takes the source over looks at its processes afterwards, and whoever registers looks at the owner
     // afterwards: of two at the same time at least one sees the other.
     if let Some(owner) = ledger.owner().await?
         && owner.run != run
     {
-        sweep::sweep(&ledger, &me, "refused", &process).await?;
+        sweep::sweep(&ledger, me, "refused", &process).await?;
         return Err(JoinError::Refused(refusal(&owner.run, "")));
     }
     // In the same way: of two that join at the same time at least one sees that it is not alone.
@@ -151,9 +145,9 @@ pub async fn join<P: Ports>(
     }
     Ok(Joined {
         journal: Journal {
-            ledger,
-            me,
+            me: me.clone(),
             epoch: item.epoch,
+            ledger,
         },
         cutoff_ms: item.cutoff_ms,
         coordinates,
@@ -275,6 +269,18 @@ async fn strangers_must_be_dead<P: Ports>(
             sweep::sweep(ledger, stranger, "died", by).await?;
         }
         return Ok(());
+    }
+}
+
+/// This process, with a fresh name, as it is going to register for `run`.
+pub fn newcomer(settings: &Settings, clock: &impl Clock, run: &str) -> Registration {
+    let now_ms = clock.wall().local.timestamp_millis();
+    Registration {
+        process: ulid_of(clock, now_ms),
+        run: run.to_owned(),
+        shard: i64::from(settings.shard),
+        since_ms: now_ms,
+        host: settings.host.clone(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Sweeping a process: a dead one's pages become records of their ids, its totals go to its run, its registration goes.
 //! A process that ends cleanly does the same for itself.
 
+use futures::{StreamExt, TryStreamExt};
+
 use super::context::{Context, Journal};
 use super::watch::Sighting;
 use crate::journal::{Fact, RecordState, Totals};
@@ -81,7 +83,11 @@ pub async fn sweep<P: Ports>(
                 .await?;
             Ok::<_, LedgerError>(())
         });
-        futures::future::try_join_all(sweeps).await?;
+        // A few pages at a time: each brings up to 25 writes.
+        futures::stream::iter(sweeps)
+            .buffer_unordered(4)
+            .try_collect::<Vec<()>>()
+            .await?;
     }
     ledger.deregister(&of.process).await
 }

@@ -1,14 +1,14 @@
 //! Settles messages that lie in the hold queue. A record's transition comes before anything is sent or deleted, so that whoever did
 //! not make it does nothing; an answer that was lost is told and never made up for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::settle::{End, is_open};
 use crate::drain::Settings;
 use crate::drain::copy::{destination_of, group_of, outgoing};
-use crate::journal::{Fact, RecordState};
+use crate::journal::{Fact, Record, RecordState};
 use crate::ledger::{Ledger, LedgerError, Transition};
 use crate::message::{BATCH_ENTRIES, Id, Message, ReceiptOutcome, SendOutcome};
 use crate::pace::{Pacer, share_of};
@@ -19,6 +19,10 @@ const EMPTY_POLLS: u32 = 2;
 
 /// How often a send that surely did not happen, or a call to the table, is tried.
 const TRIES: u32 = 4;
+
+/// What is said of a message whose send by hand had no answer.
+const UNCLEAR: &str =
+    "sent by hand before, the answer was not seen: it is never sent a second time";
 
 /// What settling held messages needs.
 pub struct Hold<'a, P: Ports> {
@@ -41,7 +45,7 @@ pub struct Hold<'a, P: Ports> {
 pub async fn settle<P: Ports>(
     hold: &Hold<'_, P>,
     send: bool,
-    wanted: BTreeSet<Id>,
+    wanted: BTreeMap<Id, Record>,
 ) -> BTreeMap<Id, End> {
     let t = &hold.settings.timings;
     let pacer = Pacer::new(hold.clock.clone());
@@ -76,7 +80,7 @@ pub async fn settle<P: Ports>(
             found_new = true;
             others.insert(message.message_id.clone(), message.receipt_handle.clone());
             let id = match hold.source_id(&message).await {
-                Ok(Some(id)) if wanted.contains(&id) => id,
+                Ok(Some(id)) if wanted.contains_key(&id) => id,
                 Ok(_) => continue,
                 Err(error) => {
                     tracing::error!(%error, "the checkpoint table cannot be read");
@@ -101,15 +105,23 @@ pub async fn settle<P: Ports>(
         empty = if found_new { 0 } else { empty + 1 };
     }
     hold.give_back(others.into_values()).await;
-    for id in wanted {
-        ends.entry(id).or_insert_with(|| {
-            End::Failed(
-                "its copy was not found in the hold queue: it may be in flight there, or gone"
-                    .to_owned(),
-            )
-        });
+    for (id, record) in wanted {
+        ends.entry(id).or_insert_with(|| not_found(&record));
     }
     ends
+}
+
+/// The end of an id of which the hold queue showed no copy.
+fn not_found(record: &Record) -> End {
+    if record.sent || record.dropped {
+        return End::Already(record.state().to_string());
+    }
+    if record.settled {
+        return End::Already(UNCLEAR.to_owned());
+    }
+    End::Failed(
+        "its copy was not found in the hold queue: it may be in flight there, or gone".to_owned(),
+    )
 }
 
 impl<P: Ports> Hold<'_, P> {
@@ -184,7 +196,7 @@ impl<P: Ports> Hold<'_, P> {
             Ok(Transition::Refused(record)) => {
                 let unclear = record.state() == RecordState::Settled && !record.sent;
                 let state = match unclear {
-                    true => "sent by hand before, the answer was not seen: it is never sent a second time".to_owned(),
+                    true => UNCLEAR.to_owned(),
                     false => record.state().to_string(),
                 };
                 return (

@@ -1,6 +1,6 @@
 //! `doubts settle`: what becomes of each doubt is decided by its record, and every change of a record is made once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use super::super::connect::{Connected, Real, connect};
@@ -13,7 +13,7 @@ use crate::cli::DoubtsSettleArgs;
 use crate::drain::Settings;
 use crate::exit::ExitCode;
 use crate::journal::{Delivery, Record, RecordState};
-use crate::ledger::{Ledger, LedgerError, Transition};
+use crate::ledger::{Beat, Ledger, LedgerError, Transition};
 use crate::message::Id;
 use crate::plan::{Journal, Refusal};
 use crate::port::{Clock, WallTimes};
@@ -76,7 +76,9 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
         let failed = |error: LedgerError| ledger_failure(table, &error);
         if args.send {
             must_be_open(&connected.settings, clock.wall())?;
-            must_be_alone(&ledger).await.map_err(failed)??;
+            must_be_alone(&connected.settings, &ledger, clock.wall())
+                .await
+                .map_err(failed)??;
         }
         let ids = chosen(args, &ledger, route.run_id.as_deref())
             .await
@@ -148,10 +150,23 @@ fn must_be_open(settings: &Settings, times: WallTimes) -> Result<(), Failure> {
     ))
 }
 
-/// The rate belongs to the source: while its processes use it, nobody sends beside them.
-async fn must_be_alone(ledger: &Ledger<Real>) -> Result<Result<(), Failure>, LedgerError> {
+/// The rate belongs to the source: while its processes use it, nobody sends beside them. One whose heartbeat is older than two leases
+/// uses nothing.
+async fn must_be_alone(
+    settings: &Settings,
+    ledger: &Ledger<Real>,
+    times: WallTimes,
+) -> Result<Result<(), Failure>, LedgerError> {
     let processes = ledger.processes().await?;
-    let Some(first) = processes.first() else {
+    let names: Vec<String> = processes.iter().map(|p| p.process.clone()).collect();
+    let beats = ledger.beats(&names).await?;
+    let since_ms = (times.local - 2 * settings.timings.lease).timestamp_millis();
+    let lives = |beat: &Option<Beat>| {
+        beat.as_ref()
+            .is_some_and(|b| b.fenced_by.is_none() && b.at_ms >= since_ms)
+    };
+    let mut living = processes.iter().zip(&beats).filter(|(_, b)| lives(b));
+    let Some((first, _)) = living.next() else {
         return Ok(Ok(()));
     };
     let run = ledger.run(&first.run).await?;
@@ -182,10 +197,10 @@ async fn each(
     let by = token(&*connected.wiring.clock);
     let records = ledger.records(&ids).await?;
     let mut ends = BTreeMap::new();
-    let mut held: BTreeSet<Id> = BTreeSet::new();
+    let mut held: BTreeMap<Id, Record> = BTreeMap::new();
     for (id, record) in ids.into_iter().zip(records) {
         if record.held || record.holding {
-            held.insert(id);
+            held.insert(id, record);
         } else {
             let at_most_once = connected.settings.delivery == Delivery::AtMostOnce;
             ends.insert(
@@ -198,7 +213,7 @@ async fn each(
         return Ok(ends);
     }
     let Some(hold) = connected.wiring.hold.clone() else {
-        ends.extend(held.into_iter().map(|id| {
+        ends.extend(held.into_keys().map(|id| {
             let words =
                 "it is in the hold queue: name that with --delivery at-most-once --hold QUEUE";
             (id, End::Refused(words.to_owned()))

@@ -9,6 +9,7 @@ use sqs_drain::command::notify::{NotifyError, post};
 use sqs_drain::config::Secret;
 use sqs_drain::local::{EntryFault, Rule};
 
+use crate::binary::harness::PATIENCE;
 use crate::binary::world::{WAIT, World, samples};
 
 /// What makes the URL a secret.
@@ -76,7 +77,7 @@ async fn a_run_that_does_not_end_well_is_told() {
         .await
         .exits(5);
     assert!(!ended.stderr.contains(TOKEN), "{}", ended.stderr);
-    let request = told.recv().expect("a message");
+    let request = told.recv_timeout(PATIENCE).expect("a message");
     assert!(
         request.starts_with(&format!("POST /services/{TOKEN} ")),
         "{request}"
@@ -104,7 +105,7 @@ async fn what_was_refused_before_it_began_is_told_too_and_success_only_when_aske
         .ended()
         .await
         .exits(2);
-    let request = told.recv().expect("a message");
+    let request = told.recv_timeout(PATIENCE).expect("a message");
     assert!(request.contains("'nowhere' does not exist"), "{request}");
     // The server said no: a warning, without the address.
     assert!(ended.stderr.contains("HTTP status 500"), "{}", ended.stderr);
@@ -120,7 +121,7 @@ async fn what_was_refused_before_it_began_is_told_too_and_success_only_when_aske
         .await
         .exits(0);
     assert!(
-        told.recv()
+        told.recv_timeout(PATIENCE)
             .expect("a message")
             .contains("route default: drained")
     );
