@@ -125,7 +125,7 @@ pub struct Context<P: Ports> {
     pub scout: Mutex<()>,
     /// Cut-off, milliseconds since the epoch.
     pub cutoff_ms: Option<i64>,
-    /// When a message older than the cut-off was last received.
+    /// When a message older than the cut-off was last received, or may have been.
     pub old_seen: Cell<Option<Moment>>,
     /// Since when and until when the source has been listened to without a long pause.
     pub listened: Cell<Option<(Moment, Moment)>>,
@@ -383,6 +383,19 @@ impl<P: Ports> Context<P> {
         let now = self.now();
         let since = self.listening_since().unwrap_or(now);
         self.listened.set(Some((since, now)));
+    }
+
+    /// Notes that a message older than the cut-off was received.
+    pub fn note_old(&self) {
+        self.old_seen.set(self.old_seen.get().max(Some(self.now())));
+    }
+
+    /// Notes that a receive's answer was lost: what it handed out, old messages perhaps, is hidden for a whole visibility, and
+    /// after that somebody must have had the time to find it and to say so.
+    pub fn note_lost_receive(&self) {
+        let t = &self.settings.timings;
+        let shown = self.now().after(t.visibility + t.telling()).before(t.cutoff_quiet);
+        self.old_seen.set(self.old_seen.get().max(Some(shown)));
     }
 
     /// Since when the source has been listened to; `None`: it is not being listened to now. A silence that nobody listened to (a

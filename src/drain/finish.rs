@@ -105,7 +105,7 @@ fn by_cutoff<P: Ports>(ctx: &Context<P>, old_seen: Option<Moment>) -> bool {
     let listened = ctx.listening_since().map(|since| now.since(since));
     ctx.cutoff_ms.is_some()
         && listened.is_some_and(|long| long >= t.cutoff_quiet)
-        && now.since(ctx.last_death.get()) >= t.visibility.max(t.cutoff_quiet)
+        && now.since(ctx.last_death.get()) >= (t.visibility + t.telling()).max(t.cutoff_quiet)
         && now.since(old_seen.unwrap_or(ctx.started)) >= t.cutoff_quiet
 }
 
@@ -154,12 +154,12 @@ async fn look<P: Ports>(ctx: &Context<P>, watch: &mut Watch) -> Result<Look, Led
         parked.add(&tally.totals);
     }
     look.parked += parked.parked;
-    let now = ctx.now();
+    let (now, t) = (ctx.now(), &ctx.settings.timings);
     for seen in watch.look(ctx, &journal.ledger, &others).await? {
         match &seen.beat {
             // Alive and idle is only whoever was seen to beat.
             Some(beat) if beat.fenced_by.is_none() => {
-                look.all_alive &= seen.beats_seen > 0;
+                look.all_alive &= seen.beats_seen > 0 && seen.still_for < t.telling() - t.poll;
                 look.all_idle &= beat.doing.idle && seen.beats_seen > 0;
                 look.parked += beat.doing.totals.parked;
                 let old = beat

@@ -154,7 +154,12 @@ async fn receive_page<P: Ports>(
                 found += some.1.len();
                 received.push(some);
             }
-            Err(error) => failure = Some(error),
+            Err(error) => {
+                if error.kind == Trouble::Unreachable {
+                    ctx.note_lost_receive();
+                }
+                failure = Some(error);
+            }
         }
     }
     if found > 0 {
@@ -191,7 +196,7 @@ fn sort<P: Ports>(
                 .cutoff_ms
                 .is_some_and(|cutoff| message.sent_at_ms < cutoff)
             {
-                ctx.old_seen.set(Some(ctx.now()));
+                ctx.note_old();
             }
             let mut hands = ctx.hands.borrow_mut();
             let seen = hands.take(message.id, &message.receipt_handle);

@@ -99,13 +99,31 @@ pub async fn join<P: Ports>(
             return Err(JoinError::Refused(refusal(run, "with other settings")));
         }
     }
-    let others = async || -> Result<bool, LedgerError> {
-        let all = ledger.processes().await?;
-        Ok(all.iter().any(|p| p.process != process))
-    };
-    let alone = !others().await?;
     let mut coordinates = created;
-    if !created && alone {
+    let mut grant = Grant {
+        term: if coordinates { item.term } else { 0 },
+        // Who joins has no share of a rate, unless nobody else can have one.
+        share: if item.rate < 0 { UNLIMITED } else { 0 },
+        paused: item.paused,
+        ended: 0,
+        processes: 1,
+    };
+    ledger.register(me, settings.pages() as u32, grant).await?;
+    // Whoever takes the source over looks at its processes afterwards, and whoever registers looks at the owner
+    // afterwards: of two at the same time at least one sees the other.
+    if let Some(owner) = ledger.owner().await?
+        && owner.run != run
+    {
+        sweep::sweep(&ledger, me, "refused", &process).await?;
+        return Err(JoinError::Refused(refusal(&owner.run, "")));
+    }
+    // In the same way: of two that join at the same time at least one sees that it is not alone.
+    let alone = ledger
+        .processes()
+        .await?
+        .iter()
+        .all(|p| p.process == process);
+    if alone && !coordinates {
         let old = item.coordinator.clone().filter(|c| !c.is_empty());
         if let Some(now) = ledger
             .coordinate(run, old.as_deref(), item.term, &process)
@@ -115,34 +133,15 @@ pub async fn join<P: Ports>(
             item = now;
         }
     }
-    let mut grant = Grant {
-        term: if coordinates { item.term } else { 0 },
-        // Who joins has no share of a rate, unless nobody else can have one.
-        share: if item.rate < 0 {
-            UNLIMITED
-        } else if coordinates && alone {
-            item.rate
-        } else {
-            0
-        },
-        paused: item.paused,
-        ended: 0,
-        processes: 1,
-    };
-    ledger.register(me, settings.pages() as u32, grant).await?;
-    // Of two that found nobody at the same moment at least one sees the other now: it has no share before the coordinator
-    // gives it one.
-    if grant.share > 0 && others().await? {
-        grant.share = 0;
-        ledger.grant(&process, &grant).await?;
-    }
-    // Whoever takes the source over looks at its processes afterwards, and whoever registers looks at the owner
-    // afterwards: of two at the same time at least one sees the other.
-    if let Some(owner) = ledger.owner().await?
-        && owner.run != run
-    {
-        sweep::sweep(&ledger, me, "refused", &process).await?;
-        return Err(JoinError::Refused(refusal(&owner.run, "")));
+    if alone && coordinates && item.rate >= 0 {
+        grant = Grant {
+            term: item.term,
+            share: item.rate,
+            ..grant
+        };
+        if ledger.grant(&process, &grant).await?.is_none() {
+            grant.share = 0;
+        }
     }
     Ok(Joined {
         journal: Journal {

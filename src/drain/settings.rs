@@ -61,6 +61,11 @@ pub struct Timings {
 }
 
 impl Timings {
+    /// The longest until a living process has told by its heartbeat what a poll of it found: a poll and two rounds of the heartbeat.
+    pub fn telling(&self) -> Duration {
+        self.poll + 2 * (self.heartbeat + self.table_timeout)
+    }
+
     /// How long after the start of its receive a message's send may still begin (the design's deadline).
     pub fn sendable(&self) -> Duration {
         self.visibility

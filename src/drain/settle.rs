@@ -259,8 +259,12 @@ async fn list<P: Ports>(ctx: &Context<P>, page: &[Delivery]) {
             async move {
                 let Some(journal) = &ctx.journal else { return };
                 let listed = Listed { id, state, code };
-                if let Err(error) = journal.ledger.list(&journal.me.run, &listed).await {
-                    ctx.note_table(&error);
+                let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+                // As long as the id stands in the page a sweeper would list it; afterwards nobody.
+                while let Err(error) = journal.ledger.list(&journal.me.run, &listed).await {
+                    if !ctx.bear(&error, &mut backoff).await {
+                        return;
+                    }
                 }
             }
         });

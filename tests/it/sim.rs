@@ -184,23 +184,27 @@ fn run(seed: u64, logged: bool) -> World {
         let wait = schedule.rng.below(3) * schedule.rng.below(20_000);
         world.run_for(wait);
     }
-    let mut good = vec![ExitCode::Drained, ExitCode::FinishedWithRejects];
-    if setup.window.is_some() {
-        good.extend([ExitCode::WindowClosed, ExitCode::OutsideWindow]);
-    }
+    let good = [ExitCode::Drained, ExitCode::FinishedWithRejects];
+    let shut = [ExitCode::WindowClosed, ExitCode::OutsideWindow];
     let mut exits = setup.supervise(&mut world, first, LIMIT_MS);
-    let cut_short = |exits: &Option<Vec<ExitCode>>| {
-        let shut = [ExitCode::WindowClosed, ExitCode::OutsideWindow];
-        exits
-            .as_ref()
-            .is_some_and(|e| e.iter().any(|e| shut.contains(e)))
-    };
-    if cut_short(&exits) {
-        world.audit.borrow_mut().check_nothing_lost(&world);
-        // The next morning.
-        world.run_until(DAY_MS + 10_000, |_| false);
+    for morning in 1..4 {
+        let Some(ended) = &exits else { break };
+        if ended.iter().any(|e| shut.contains(e)) {
+            world.audit.borrow_mut().check_nothing_lost(&world);
+        } else {
+            setup.check_drained(&world);
+            if !setup.is_anything_left(&world) {
+                break;
+            }
+        }
+        // What the window cut short goes on the next morning; a resubmission moves what has come since.
+        match setup.window {
+            Some(_) => world.run_until(morning * DAY_MS + 10_000, |_| false),
+            None => world.run_until(world.now() + 1_000, |_| false),
+        };
+        let limit = world.now() + LIMIT_MS;
         let next = vec![(0, setup.start(&world, 0))];
-        exits = setup.supervise(&mut world, next, DAY_MS + LIMIT_MS);
+        exits = setup.supervise(&mut world, next, limit);
     }
     let broken = match exits {
         None => Some("the run never ended".to_owned()),

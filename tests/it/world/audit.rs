@@ -76,6 +76,8 @@ pub struct Audit {
     pub delivered: BTreeMap<usize, Vec<usize>>,
     /// Test messages accepted by any queue at all (destination, hold, reject).
     kept: BTreeSet<usize>,
+    /// Test messages of which a queue that is no destination has a copy.
+    aside: BTreeSet<usize>,
     /// Origin of the last first copy, by destination and group.
     last_of_group: BTreeMap<(usize, String), usize>,
     starts: VecDeque<(u64, u64)>,
@@ -175,14 +177,20 @@ impl Audit {
             return;
         };
         self.faithful(now, &rules, &copy, origin, fifo);
-        if copy.swallowed || !self.is_destination(queue) {
+        if !self.is_destination(queue) {
+            self.aside.insert(origin);
+            return;
+        }
+        if copy.swallowed {
             return;
         }
         let earlier = self.delivered.entry(origin).or_default().clone();
         self.delivered.entry(origin).or_default().push(copy.pid);
         let id = Id::of(&self.originals[origin].message_id);
         if earlier.is_empty() {
-            if let (true, Some(group)) = (fifo, &copy.payload.group_id) {
+            // A held message may have been delivered too, whenever its lost request comes.
+            let in_order = fifo && !self.aside.contains(&origin);
+            if let (true, Some(group)) = (in_order, &copy.payload.group_id) {
                 let last = self.last_of_group.insert((queue, group.clone()), origin);
                 if last.is_some_and(|last| last > origin) {
                     self.broken(now, format!("group {group}: m{origin} after m{last:?}"));

@@ -58,7 +58,8 @@ pub struct Stored {
     /// What it carries.
     pub payload: Rc<Payload>,
     deduplication_id: Option<String>,
-    sent_at_ms: u64,
+    /// When it was parked (virtual ms).
+    pub sent_at_ms: u64,
     visible_at_ms: u64,
     /// How often it was received.
     pub receive_count: u32,

@@ -151,7 +151,7 @@ impl Setup {
 
     /// A world with this route's queues and messages, held to its promises.
     pub fn world(&self, seed: u64, logged: bool) -> World {
-        let world = World::with_log(seed, logged);
+        let mut world = World::with_log(seed, logged);
         let queue = |name, fifo| QueueSpec {
             name,
             fifo,
@@ -178,6 +178,8 @@ impl Setup {
         world.timings.set(timings);
         world.hold_to(self.rules());
         world.park(0, self.messages, self.groups);
+        // What is parked now is older than any run.
+        world.run_for(1_000);
         world
     }
 
@@ -233,7 +235,33 @@ impl Setup {
         }
     }
 
-    /// What must hold when the run is over and said "drained": the promises, by the servers and by the table.
+    /// What must hold at once when a run says that it is drained: nothing older than its cut-off is left.
+    pub fn check_drained(&self, world: &World) {
+        let table = world.table.borrow();
+        let cutoffs = table.items().filter_map(|(_, item)| match item.get("cutoff") {
+            Some(Datum::N(ms)) => Some(*ms),
+            _ => None,
+        });
+        let cutoff = cutoffs.max().unwrap_or(i64::MAX);
+        let queues = world.queues.borrow();
+        let old = |at_ms: u64| EPOCH_MS + (at_ms as i64) < cutoff;
+        let left = queues[0].stored.iter().filter(|s| old(s.sent_at_ms));
+        let left: Vec<_> = left.filter_map(|s| s.payload.origin()).collect();
+        if !left.is_empty() {
+            let what = format!("drained, it was said, but {left:?} are older than the cut-off");
+            world.audit.borrow_mut().broken(world.now(), what);
+        }
+    }
+
+    /// Whether another run has something to do: messages that came later, or processes that nobody has swept.
+    pub fn is_anything_left(&self, core: &Core) -> bool {
+        let table = core.table.borrow();
+        let mut keys = table.items().map(|(key, _)| key);
+        !core.queues.borrow()[0].stored.is_empty()
+            || keys.any(|key| key.pk.starts_with("source#") && key.sk.starts_with("process#"))
+    }
+
+    /// What must hold when the last run is over: the promises, by the servers and by the table.
     pub fn check_end(&self, world: &World) {
         let aside = [self.hold(), self.reject_queue(), self.dead_letters()];
         world.audit.borrow_mut().check_drained(world, 0, &aside);
