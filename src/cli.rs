@@ -285,6 +285,10 @@ fn name_variables(command: clap::Command) -> clap::Command {
 }
 
 /// The part of the environment that this program looks at.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
 pub fn environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| {

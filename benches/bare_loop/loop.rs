@@ -4,6 +4,8 @@
 //!
 //! `bare_loop FROM_URL TO_URL LOOPS` moves until every loop has met an empty receive, and prints one line of JSON.
 
+#![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
+
 use std::error::Error;
 use std::time::Instant;
 

@@ -3,6 +3,11 @@
 //! Not a test: it prints figures and fails only when a program fails or messages are missing. `docs/bench.md` says how to
 //! read them.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a bench measures real time and starts programs"
+)]
+
 mod measure;
 mod server;
 mod table;

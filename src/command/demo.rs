@@ -6,7 +6,6 @@ use std::io::Write;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use chrono::Utc;
 use tokio::task::LocalSet;
 
 use super::{Failure, drain, runtime, start_log};
@@ -178,7 +177,7 @@ fn worker_args(args: &DemoArgs) -> Vec<String> {
 fn plan(args: &DemoArgs) -> Result<Plan, Failure> {
     let cli = Cli::read(worker_args(args)).map_err(failed)?;
     match cli.command {
-        Command::Run(run) => Ok(run.plan(Utc::now())?),
+        Command::Run(run) => Ok(run.plan(super::now())?),
         _ => Err(failed("the worker's command line is not `run`")),
     }
 }
@@ -216,6 +215,10 @@ fn kill_part_way(args: &DemoArgs, endpoints: &Endpoints) -> Result<(), Failure> 
         if child.0.try_wait()?.is_some() {
             return Err(failed("the worker ended before it could be killed"));
         }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this process has nothing else to do than watch the child"
+        )]
         std::thread::sleep(Duration::from_millis(1));
     }
     let process = child.0.id();

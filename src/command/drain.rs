@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use chrono::Utc;
 use tokio::task::LocalSet;
 
 use super::connect::{Connected, connect};
@@ -18,7 +17,7 @@ use crate::stop::{Reason, Stop};
 
 /// `sqs-drain run`.
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
-    let plan = args.plan(Utc::now())?;
+    let plan = args.plan(super::now())?;
     start_log(plan.process.log_format, plan.process.log_level);
     let work = async {
         let aws = Aws::from_env(Timeouts::default()).await;
@@ -46,7 +45,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
 /// # Errors
 /// When a route is refused: then none has received anything.
 pub async fn drain(plan: &Plan, aws: &Aws) -> Result<Report, Failure> {
-    let started_at = Utc::now();
+    let started_at = super::now();
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
@@ -67,7 +66,7 @@ pub async fn drain(plan: &Plan, aws: &Aws) -> Result<Report, Failure> {
         index: plan.process.shard.index,
         of: plan.process.shard.of,
     };
-    Ok(Report::new(shard, started_at, Utc::now(), routes))
+    Ok(Report::new(shard, started_at, super::now(), routes))
 }
 
 /// Drains one route, with a stop switch of its own that follows the process's.

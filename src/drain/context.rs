@@ -394,7 +394,10 @@ impl<P: Ports> Context<P> {
     /// after that somebody must have had the time to find it and to say so.
     pub fn note_lost_receive(&self) {
         let t = &self.settings.timings;
-        let shown = self.now().after(t.visibility + t.telling()).before(t.cutoff_quiet);
+        let shown = self
+            .now()
+            .after(t.visibility + t.telling())
+            .before(t.cutoff_quiet);
         self.old_seen.set(self.old_seen.get().max(Some(shown)));
     }
 

@@ -7,7 +7,7 @@ use super::*;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Beaten {
     /// It counted; the item as it is now, with the coordinator's grant.
-    Alive(Beat),
+    Alive(Box<Beat>),
     /// This process was fenced, or swept altogether.
     Superseded,
 }
@@ -158,12 +158,12 @@ impl<P: Ports> Ledger<P> {
         ]);
         let set = Beat::doing_item(doing, number, self.now_ms());
         match self.update(beat_key(process), when, set, KEPT).await {
-            Ok(new) => Ok(Beaten::Alive(Beat::read(&new)?)),
+            Ok(new) => Ok(Beaten::Alive(Box::new(Beat::read(&new)?))),
             Err(StoreError::Conflict(Some(old))) => {
                 let old = Beat::read(&old)?;
                 // Only the process itself writes numbers: its own first attempt has taken effect.
                 if old.number == number && old.fenced_by.is_none() {
-                    Ok(Beaten::Alive(old))
+                    Ok(Beaten::Alive(Box::new(old)))
                 } else {
                     Ok(Beaten::Superseded)
                 }

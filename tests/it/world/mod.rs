@@ -31,8 +31,8 @@ mod parcels;
 mod tests;
 
 pub use audit::{Rate, Rules};
-pub use engine::{Core, Timings};
-pub use fault::{Fault, Op, Outage, Target, Weather};
+pub use engine::Core;
+pub use fault::{Fault, Outage, Target, Weather};
 pub use ports::{ProcessPorts, Sim};
 pub use process::Handle;
 pub use queue::QueueSpec;
@@ -84,7 +84,7 @@ impl World {
             running: Vec::new(),
             runtime,
             start,
-            order: Rng::new(seed ^ 0x6f72_6465_72),
+            order: Rng::new(seed ^ 0x006f_7264_6572),
         }
     }
 

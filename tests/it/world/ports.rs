@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqs_drain::message::{Counts, Message, Outgoing, ReceiptOutcome, SendOutcome};
 use sqs_drain::port::{
-    Clock, Item, Key, Moment, Ports, QueueError, Sink, Source, Store, StoreError, Test, Trouble,
+    Clock, Item, Key, Moment, Ports, QueueError, Sink, Source, Store, StoreError, Trouble,
     WallTimes, Write,
 };
 use tokio_util::sync::CancellationToken;
