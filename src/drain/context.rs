@@ -373,9 +373,11 @@ impl<P: Ports> Context<P> {
         sum
     }
 
-    /// Nothing is in hand, nothing is being asked, and the last long polls found nothing.
+    /// Nothing is in hand, nothing is being asked, and the last long polls found nothing (or this process has no share of the rate
+    /// and does not poll).
     pub fn is_idle(&self) -> bool {
-        self.empty_polls.get() >= 2 && self.asking.get() == 0 && self.hands.borrow().is_empty()
+        let finds_nothing = self.empty_polls.get() >= 2 || self.pacer.share() == 0;
+        finds_nothing && self.asking.get() == 0 && self.hands.borrow().is_empty()
     }
 
     /// Notes that a receive was answered.
@@ -394,7 +396,10 @@ impl<P: Ports> Context<P> {
     /// after that somebody must have had the time to find it and to say so.
     pub fn note_lost_receive(&self) {
         let t = &self.settings.timings;
-        let shown = self.now().after(t.visibility + t.telling()).before(t.cutoff_quiet);
+        let shown = self
+            .now()
+            .after(t.visibility + t.telling())
+            .before(t.cutoff_quiet);
         self.old_seen.set(self.old_seen.get().max(Some(shown)));
     }
 

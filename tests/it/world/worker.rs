@@ -238,10 +238,12 @@ impl Setup {
     /// What must hold at once when a run says that it is drained: nothing older than its cut-off is left.
     pub fn check_drained(&self, world: &World) {
         let table = world.table.borrow();
-        let cutoffs = table.items().filter_map(|(_, item)| match item.get("cutoff") {
-            Some(Datum::N(ms)) => Some(*ms),
-            _ => None,
-        });
+        let cutoffs = table
+            .items()
+            .filter_map(|(_, item)| match item.get("cutoff") {
+                Some(Datum::N(ms)) => Some(*ms),
+                _ => None,
+            });
         let cutoff = cutoffs.max().unwrap_or(i64::MAX);
         let queues = world.queues.borrow();
         let old = |at_ms: u64| EPOCH_MS + (at_ms as i64) < cutoff;
