@@ -373,9 +373,11 @@ impl<P: Ports> Context<P> {
         sum
     }
 
-    /// Nothing is in hand, nothing is being asked, and the last long polls found nothing.
+    /// Nothing is in hand, nothing is being asked, and the last long polls found nothing (or this process has no share of the rate
+    /// and does not poll).
     pub fn is_idle(&self) -> bool {
-        self.empty_polls.get() >= 2 && self.asking.get() == 0 && self.hands.borrow().is_empty()
+        let finds_nothing = self.empty_polls.get() >= 2 || self.pacer.share() == 0;
+        finds_nothing && self.asking.get() == 0 && self.hands.borrow().is_empty()
     }
 
     /// Notes that a receive was answered.

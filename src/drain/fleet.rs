@@ -142,6 +142,8 @@ async fn coordinate<P: Ports>(
             living.push((process, seen));
         }
     }
+    // Where not everybody can have a share the coordinator has one: it says when the run is over, and must hear the source.
+    living.sort_by_key(|(process, _)| process.process != journal.me.process);
     share_out(ctx, journal, run, &living).await
 }
 
