@@ -28,6 +28,15 @@ async fn poll(local: &Local, name: &str, url: &str) -> JoinHandle<Vec<Message>> 
     polling
 }
 
+/// What the poll brought. The limit only turns a poll that never wakes into a failure instead of a hang.
+async fn outcome(polling: JoinHandle<Vec<Message>>) -> Vec<Message> {
+    let limit = Duration::from_secs(60);
+    let ended = tokio::time::timeout(limit, polling)
+        .await
+        .expect("the poll never woke");
+    ended.expect("no panic")
+}
+
 #[tokio::test]
 async fn a_poll_wakes_when_a_message_arrives() {
     let local = local().await;
@@ -35,7 +44,7 @@ async fn a_poll_wakes_when_a_message_arrives() {
     let polling = poll(&local, "q", &url).await;
     local.send(&url, "a").await;
     // The clock stands still: only the arrival can have woken it.
-    assert_eq!(bodies(&polling.await.expect("no panic")), ["a"]);
+    assert_eq!(bodies(&outcome(polling).await), ["a"]);
 }
 
 #[tokio::test]
@@ -46,7 +55,7 @@ async fn a_poll_wakes_when_a_visibility_timeout_or_a_delay_ends() {
     assert_eq!(local.receive(&url).await.len(), 1);
     let polling = poll(&local, "q", &url).await;
     local.clock.advance(Duration::from_secs(5));
-    assert_eq!(bodies(&polling.await.expect("no panic")), ["a"]);
+    assert_eq!(bodies(&outcome(polling).await), ["a"]);
 
     let polling = poll(&local, "q", &url).await;
     let delayed = local
@@ -57,7 +66,7 @@ async fn a_poll_wakes_when_a_visibility_timeout_or_a_delay_ends() {
         .delay_seconds(3);
     delayed.send().await.expect("accepted");
     local.clock.advance(Duration::from_secs(3));
-    assert_eq!(bodies(&polling.await.expect("no panic")), ["b"]);
+    assert_eq!(bodies(&outcome(polling).await), ["b"]);
 }
 
 #[tokio::test]
@@ -78,7 +87,7 @@ async fn a_poll_wakes_when_a_message_is_released() {
         .send()
         .await
         .expect("released");
-    assert_eq!(bodies(&polling.await.expect("no panic")), ["a"]);
+    assert_eq!(bodies(&outcome(polling).await), ["a"]);
 }
 
 #[tokio::test]
@@ -108,7 +117,7 @@ async fn a_poll_wakes_when_its_fifo_group_is_free_again() {
         .send()
         .await
         .expect("deleted");
-    assert_eq!(bodies(&polling.await.expect("no panic")), ["b"]);
+    assert_eq!(bodies(&outcome(polling).await), ["b"]);
 }
 
 #[tokio::test]
@@ -121,7 +130,7 @@ async fn a_poll_ends_empty_after_its_time() {
     local.attribute(&url, "QueueArn").await;
     assert_eq!(local.endpoints.waiting_polls("q"), 1);
     local.clock.advance(Duration::from_millis(1));
-    assert!(polling.await.expect("no panic").is_empty());
+    assert!(outcome(polling).await.is_empty());
 }
 
 #[tokio::test]
@@ -163,7 +172,7 @@ async fn many_polls_share_what_arrives() {
     let mut seen = Vec::new();
     for polling in polls {
         seen.extend(
-            bodies(&polling.await.expect("no panic"))
+            bodies(&outcome(polling).await)
                 .into_iter()
                 .map(str::to_owned),
         );
@@ -234,5 +243,5 @@ async fn a_shutdown_answers_waiting_polls() {
     let url = local.queue("q", &[]).await;
     let polling = poll(&local, "q", &url).await;
     local.endpoints.shutdown().await.expect("a clean stop");
-    assert!(polling.await.expect("no panic").is_empty());
+    assert!(outcome(polling).await.is_empty());
 }
