@@ -1,8 +1,9 @@
 //! Why and how a drain stops. The first reason stands, except that the reasons which forbid even the clean-up replace the others.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Why a route stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,58 +52,62 @@ impl Reason {
 }
 
 /// The shared stop switch of one route.
-#[derive(Clone)]
-pub struct Stop(Rc<watch::Sender<Option<Reason>>>);
+///
+/// Not a `watch` channel: that one wakes its waiters in a random order, and a seed of the simulation must give one log.
+#[derive(Clone, Default)]
+pub struct Stop(Rc<Switch>);
 
-impl Default for Stop {
-    fn default() -> Self {
-        Self(Rc::new(watch::Sender::new(None)))
-    }
+#[derive(Default)]
+struct Switch {
+    reason: RefCell<Option<Reason>>,
+    changed: Notify,
 }
 
 impl Stop {
     /// Asks for a stop. True: this reason is now the one in force.
     pub fn request(&self, reason: Reason) -> bool {
-        self.0.send_if_modified(|current| {
-            if current.as_ref().is_none_or(|c| reason.outranks(c)) {
-                *current = Some(reason);
-                true
-            } else {
-                false
-            }
-        })
+        let mut current = self.0.reason.borrow_mut();
+        if current.as_ref().is_some_and(|c| !reason.outranks(c)) {
+            return false;
+        }
+        *current = Some(reason);
+        self.0.changed.notify_waiters();
+        true
     }
 
     /// The reason in force.
     pub fn reason(&self) -> Option<Reason> {
-        self.0.borrow().clone()
+        self.0.reason.borrow().clone()
+    }
+
+    fn is(&self, wanted: impl Fn(&Reason) -> bool) -> bool {
+        self.0.reason.borrow().as_ref().is_some_and(wanted)
     }
 
     /// Whether anything asked for a stop.
     pub fn is_requested(&self) -> bool {
-        self.0.borrow().is_some()
+        self.is(|_| true)
     }
 
     /// Whether what is in hand unsent must not be sent any more.
     pub fn forbids_sending(&self) -> bool {
-        self.0
-            .borrow()
-            .as_ref()
-            .is_some_and(|r| *r != Reason::Ended)
+        self.is(|r| *r != Reason::Ended)
     }
 
     /// Whether nothing may be touched any more.
     pub fn forbids_touching(&self) -> bool {
-        self.0
-            .borrow()
-            .as_ref()
-            .is_some_and(Reason::forbids_touching)
+        self.is(Reason::forbids_touching)
     }
 
     async fn until(&self, wanted: impl Fn(&Reason) -> bool) {
-        let mut seen = self.0.subscribe();
-        // The sender lives as long as `self`: the wait cannot fail.
-        let _ = seen.wait_for(|r| r.as_ref().is_some_and(&wanted)).await;
+        loop {
+            // Made before the look: a change in between is not missed.
+            let changed = self.0.changed.notified();
+            if self.is(&wanted) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Waits for a stop of any kind.

@@ -270,9 +270,14 @@ fn a_failing_seed() {
 fn the_same_seed_gives_the_same_log() {
     for seed in 1..=20 {
         let (one, two) = (run(seed, true), run(seed, true));
+        let (one, two) = (one.log.borrow(), two.log.borrow());
+        let (one, two) = (one.text(), two.text());
+        let differs = one.lines().zip(two.lines()).position(|(a, b)| a != b);
         assert!(
-            one.log.borrow().text() == two.log.borrow().text(),
-            "seed {seed}"
+            one == two,
+            "seed {seed} differs from line {differs:?} on:\n{}\n{}",
+            differs.map_or("", |n| one.lines().nth(n).unwrap_or_default()),
+            differs.map_or("", |n| two.lines().nth(n).unwrap_or_default()),
         );
     }
 }
