@@ -316,8 +316,8 @@ pub fn sample(n: usize) -> NewMessage {
             Attribute::text("n", "Number.int", n.to_string()),
             Attribute::binary("raw", "Binary.gzip", [0, 255, (n % 256) as u8]),
         ],
-        trace_header: (n % 3 == 0).then(|| format!("Root=1-5759e988-{n:024x}")),
-        group_id: (n % 2 == 0).then(|| format!("customer-{}", n % 50)),
+        trace_header: (n.is_multiple_of(3)).then(|| format!("Root=1-5759e988-{n:024x}")),
+        group_id: (n.is_multiple_of(2)).then(|| format!("customer-{}", n % 50)),
         ..NewMessage::default()
     }
 }
