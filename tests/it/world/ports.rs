@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqs_drain::message::{Counts, Message, Outgoing, ReceiptOutcome, SendOutcome};
 use sqs_drain::port::{
-    Clock, Item, Key, Moment, Ports, QueueError, Sink, Source, Store, StoreError, Trouble,
+    Change, Clock, Item, Key, Moment, Ports, QueueError, Sink, Source, Store, StoreError, Trouble,
     WallTimes, Write,
 };
 use tokio_util::sync::CancellationToken;
@@ -134,7 +134,7 @@ impl Core {
         let messages = {
             let mut queues = self.queues.borrow_mut();
             let queue = &mut queues[poll.queue];
-            let (messages, dead) = queue.receive(now, poll.max, poll.visibility_ms);
+            let (messages, dead) = queue.receive(now, poll.max, poll.visibility_ms, poll.mood.pid);
             if let Some(Fault::Copy(count)) = poll.mood.fault {
                 let delay = self.rng.borrow_mut().between(0, 5_000);
                 if let Some(origin) = queue.copy_one(now, &messages, count, delay) {
@@ -300,6 +300,10 @@ impl Source for SimSource {
             (1..=10).contains(&handles.len()),
             "a visibility batch takes 1 to 10"
         );
+        assert!(
+            handles.iter().all(|(_, to)| to.subsec_nanos() == 0),
+            "SQS counts visibility in whole seconds"
+        );
         let limit = self.at.core.timings.get().queue_timeout_ms;
         let n = handles.len();
         let failed = move |f| vec![ReceiptOutcome::Retry(trouble(f).1.into()); n];
@@ -461,6 +465,14 @@ impl SimStore {
 impl Store for SimStore {
     async fn write(&self, write: Write) -> Result<Item, StoreError> {
         let about = write.key.to_string();
+        if let Change::Update { set, .. } = &write.change
+            && write.key.sk == "beat"
+            && set.contains_key("v")
+        {
+            // Only its own beat is numbered by a process.
+            let mut name = self.at.process.beats_as.borrow_mut();
+            name.get_or_insert_with(|| write.key.clone());
+        }
         let text = match self.at.core.logged() {
             true => short_write(&write),
             false => String::new(),

@@ -29,6 +29,8 @@ pub struct Process {
     pub rng: RefCell<Rng>,
     /// How far its wall clock is from the world's (ms).
     pub wall_offset_ms: Cell<i64>,
+    /// The key of its heartbeat in the table, once it has beaten.
+    pub beats_as: RefCell<Option<sqs_drain::port::Key>>,
     /// When it first got SIGTERM (virtual ms).
     pub term_ms: Cell<Option<u64>>,
     died_ms: Cell<Option<u64>>,
@@ -176,6 +178,7 @@ impl Core {
             born_ms: self.now(),
             term: CancellationToken::new(),
             wall_offset_ms: Cell::new(0),
+            beats_as: RefCell::default(),
             term_ms: Cell::new(None),
             died_ms: Cell::new(None),
             frozen: Cell::new(0),

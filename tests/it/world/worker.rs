@@ -50,6 +50,8 @@ pub struct Setup {
     pub burst: Option<u32>,
     /// `maxReceiveCount` of the source.
     pub redrive: Option<u32>,
+    /// How long a received message stays hidden, in seconds.
+    pub visibility_s: u64,
     /// With a checkpoint table.
     pub journal: bool,
     /// The run's id, where it is not derived.
@@ -73,6 +75,7 @@ impl Default for Setup {
             burst: None,
             window: None,
             redrive: None,
+            visibility_s: 40,
             journal: true,
             run_id: None,
         }
@@ -97,7 +100,7 @@ impl Setup {
 
     fn timings(&self) -> Timings {
         Timings {
-            visibility: Duration::from_secs(40),
+            visibility: Duration::from_secs(self.visibility_s),
             send_timeout: Duration::from_secs(2),
             table_timeout: Duration::from_secs(2),
             margin: Duration::from_secs(1),
@@ -304,6 +307,7 @@ impl Setup {
         let stay = self.stay(world);
         let mut audit = world.audit.borrow_mut();
         audit.check_drained(world, 0, &aside, |origin| stay.contains(&origin));
+        audit.check_still_listed(world);
         drop(audit);
         if self.journal {
             self.check_table(world);
