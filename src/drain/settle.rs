@@ -225,7 +225,8 @@ async fn park<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
             // The 12 hours count from the receive; one minute for the answer.
             let age = visibility.saturating_sub(d.visible_at.since(now));
             let rest = Duration::from_secs(u64::from(VISIBILITY_MAX_S)).saturating_sub(age);
-            (handle(ctx, d), rest.saturating_sub(Duration::from_secs(60)))
+            let rest = rest.saturating_sub(Duration::from_secs(60));
+            (handle(ctx, d), Duration::from_secs(rest.as_secs()))
         })
         .collect();
     change_visibility(ctx, &hidden).await;

@@ -32,6 +32,8 @@ pub struct Rules {
     pub may_double: bool,
     /// Whether the table lists this id as a doubt (in any of its states) or a resend.
     pub listed: Rc<dyn Fn(&Table, Id) -> bool>,
+    /// The attribute of a heartbeat that ends its process.
+    pub fenced: &'static str,
     /// Open or not at a time of day (ms since the epoch); none is always open.
     pub window: Option<Rc<dyn Fn(i64) -> bool>>,
     /// The rate; none is no limit.
@@ -48,6 +50,7 @@ impl Rules {
             at_most_once: false,
             may_double: false,
             listed: Rc::new(|_, _| false),
+            fenced: "fenced",
             window: None,
             rate: None,
             group: Rc::new(|payload| payload.group_id.clone()),
@@ -135,6 +138,7 @@ impl Audit {
                 }
             }
         }
+        self.may_send(core, process, &rules, entries);
         self.starts.push_back((now, entries.len() as u64));
         while self.starts.front().is_some_and(|(at, _)| at + 1_000 <= now) {
             self.starts.pop_front();
@@ -152,6 +156,34 @@ impl Audit {
                     format!("{sent} messages in one second, {active} processes, {rate:?}"),
                 );
             }
+        }
+    }
+
+    /// Nothing is sent that the source has shown to others since, and nothing by a process that was fenced.
+    fn may_send(&mut self, core: &Rc<Core>, process: &Process, rules: &Rules, entries: &[Entry]) {
+        let (now, label) = (core.now(), process.label());
+        let queues = core.queues.borrow();
+        for origin in entries.iter().filter_map(|e| e.payload.origin()) {
+            let Some(original) = self.originals.get(origin) else {
+                continue;
+            };
+            let source = &queues[original.queue];
+            if !source.is_held_by(now, origin, process.pid) && !source.copied.contains_key(&origin)
+            {
+                self.broken(
+                    now,
+                    format!("{label} sends m{origin} and does not hold it any more"),
+                );
+            }
+        }
+        let beat = process.beats_as.borrow();
+        let table = core.table.borrow();
+        let fenced = beat.as_ref().is_some_and(|key| {
+            let item = table.get(key);
+            item.is_none_or(|item| item.contains_key(rules.fenced))
+        });
+        if fenced {
+            self.broken(now, format!("{label} sends although it was fenced"));
         }
     }
 
@@ -261,16 +293,23 @@ impl Audit {
     }
 
     /// After a drain that says it is done: the source is empty, and every test message of it reached a destination
-    /// or one of the queues in `aside` (hold, reject, dead letters).
-    pub fn check_drained(&mut self, core: &Core, source: usize, aside: &[usize]) {
+    /// or one of the queues in `aside` (hold, reject, dead letters), but for those that may stay.
+    pub fn check_drained(
+        &mut self,
+        core: &Core,
+        source: usize,
+        aside: &[usize],
+        may_stay: impl Fn(usize) -> bool,
+    ) {
         self.check_nothing_lost(core);
         let queues = core.queues.borrow();
-        if !queues[source].stored.is_empty() {
-            let left = queues[source].stored.len();
-            self.broken(
-                core.now(),
-                format!("{left} messages left in a drained queue"),
-            );
+        let left = queues[source]
+            .stored
+            .iter()
+            .filter_map(|s| s.payload.origin());
+        let left: Vec<usize> = left.filter(|origin| !may_stay(*origin)).collect();
+        if !left.is_empty() {
+            self.broken(core.now(), format!("left in a drained queue: {left:?}"));
         }
         let mut elsewhere = BTreeSet::new();
         for queue in aside {
@@ -284,11 +323,28 @@ impl Audit {
         for origin in 0..self.originals.len() {
             let ours = self.originals[origin].queue == source;
             let there = self.delivered.contains_key(&origin) || elsewhere.contains(&origin);
-            if ours && !there {
+            if ours && !there && !may_stay(origin) {
                 self.broken(
                     core.now(),
                     format!("m{origin} never reached its destination"),
                 );
+            }
+        }
+    }
+
+    /// What was delivered more than once and is not listed any more.
+    pub fn check_still_listed(&mut self, core: &Core) {
+        let Some(rules) = self.rules.clone().filter(|rules| !rules.may_double) else {
+            return;
+        };
+        let table = core.table.borrow();
+        let copied = core.queues.borrow();
+        for (origin, pids) in self.delivered.clone() {
+            let original = &self.originals[origin];
+            let id = Id::of(&original.message_id);
+            let excused = copied[original.queue].copied.contains_key(&origin);
+            if pids.len() > 1 && !excused && !(rules.listed)(&table, id) {
+                self.broken(core.now(), format!("m{origin} is not listed any more"));
             }
         }
     }

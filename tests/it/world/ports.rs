@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqs_drain::message::{Counts, Message, Outgoing, ReceiptOutcome, SendOutcome};
 use sqs_drain::port::{
-    Clock, Item, Key, Moment, Ports, QueueError, Sink, Source, Store, StoreError, Trouble,
+    Change, Clock, Item, Key, Moment, Ports, QueueError, Sink, Source, Store, StoreError, Trouble,
     WallTimes, Write,
 };
 use tokio_util::sync::CancellationToken;
@@ -134,12 +134,18 @@ impl Core {
         let messages = {
             let mut queues = self.queues.borrow_mut();
             let queue = &mut queues[poll.queue];
-            let (messages, dead) = queue.receive(now, poll.max, poll.visibility_ms);
+            let (messages, dead) = queue.receive(now, poll.max, poll.visibility_ms, poll.mood.pid);
             if let Some(Fault::Copy(count)) = poll.mood.fault {
                 let delay = self.rng.borrow_mut().between(0, 5_000);
                 if let Some(origin) = queue.copy_one(now, &messages, count, delay) {
                     self.note(format_args!("  the queue copies m{origin}"));
                 }
+            }
+            if matches!(poll.mood.fault, Some(Fault::Twice | Fault::Echo(_))) {
+                let origins = messages
+                    .iter()
+                    .filter_map(|m| super::queue::origin(&m.body));
+                queue.unheard.extend(origins);
             }
             if let Some((dead_letters, _)) = queue.spec.redrive {
                 for stored in dead {
@@ -208,6 +214,7 @@ impl SimSource {
         Call {
             op,
             target: Target::Queue(self.queue),
+            about: String::new(),
             limit_ms,
             failed,
             show,
@@ -292,6 +299,10 @@ impl Source for SimSource {
         assert!(
             (1..=10).contains(&handles.len()),
             "a visibility batch takes 1 to 10"
+        );
+        assert!(
+            handles.iter().all(|(_, to)| to.subsec_nanos() == 0),
+            "SQS counts visibility in whole seconds"
         );
         let limit = self.at.core.timings.get().queue_timeout_ms;
         let n = handles.len();
@@ -384,6 +395,7 @@ impl Sink for SimSink {
         let call = Call {
             op: Op::Send,
             target: Target::Queue(queue),
+            about: String::new(),
             limit_ms: core.timings.get().send_timeout_ms,
             failed: Box::new(move |f| vec![send_failed(f); n]),
             show: show_sent,
@@ -436,11 +448,13 @@ impl SimStore {
     fn call<T: 'static>(
         &self,
         op: Op,
+        about: String,
         show: fn(&Result<T, StoreError>) -> String,
     ) -> Call<Result<T, StoreError>> {
         Call {
             op,
             target: Target::Table,
+            about,
             limit_ms: self.at.core.timings.get().table_timeout_ms,
             failed: failed_store(),
             show,
@@ -450,6 +464,15 @@ impl SimStore {
 
 impl Store for SimStore {
     async fn write(&self, write: Write) -> Result<Item, StoreError> {
+        let about = write.key.to_string();
+        if let Change::Update { set, .. } = &write.change
+            && write.key.sk == "beat"
+            && set.contains_key("v")
+        {
+            // Only its own beat is numbered by a process.
+            let mut name = self.at.process.beats_as.borrow_mut();
+            name.get_or_insert_with(|| write.key.clone());
+        }
         let text = match self.at.core.logged() {
             true => short_write(&write),
             false => String::new(),
@@ -462,7 +485,7 @@ impl Store for SimStore {
             .core
             .call(
                 &self.at.process,
-                self.call(Op::Write, |a| show_stored(a, short_item)),
+                self.call(Op::Write, about, |a| show_stored(a, short_item)),
                 || text,
                 effect,
             )
@@ -471,6 +494,7 @@ impl Store for SimStore {
 
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, StoreError> {
         let keys = keys.to_vec();
+        let about = keys.iter().map(Key::to_string).collect();
         let text = match self.at.core.logged() {
             true => keys.iter().map(short_key).collect::<Vec<_>>().join(", "),
             false => String::new(),
@@ -485,7 +509,7 @@ impl Store for SimStore {
             .core
             .call(
                 &self.at.process,
-                self.call(Op::Get, |a| {
+                self.call(Op::Get, about, |a| {
                     show_stored(a, |items: &Vec<Option<Item>>| {
                         items.iter().map(short_option).collect::<Vec<_>>().join(" ")
                     })
@@ -498,6 +522,7 @@ impl Store for SimStore {
 
     async fn query(&self, pk: &str, prefix: &str) -> Result<Vec<(String, Item)>, StoreError> {
         let (pk, prefix) = (pk.to_owned(), prefix.to_owned());
+        let about = format!("{pk}/{prefix}");
         let text = format!("{}/{prefix}*", short_name(&pk));
         let effect = Rc::new(move |core: &Rc<Core>, _: &Mood, done: Done<_>| {
             let items = core.table.borrow().query(&pk, &prefix);
@@ -507,7 +532,7 @@ impl Store for SimStore {
             .core
             .call(
                 &self.at.process,
-                self.call(Op::Query, |a| {
+                self.call(Op::Query, about, |a| {
                     show_stored(a, |items: &Vec<(String, Item)>| {
                         items
                             .iter()

@@ -29,9 +29,14 @@ pub struct Payload {
 impl Payload {
     /// The number of the test message this is, from its body.
     pub fn origin(&self) -> Option<usize> {
-        let rest = self.body.strip_prefix('m')?;
-        rest.split(' ').next()?.parse().ok()
+        origin(&self.body)
     }
+}
+
+/// The number of the test message with this body.
+pub fn origin(body: &str) -> Option<usize> {
+    let rest = body.strip_prefix('m')?;
+    rest.split(' ').next()?.parse().ok()
 }
 
 /// A queue's settings.
@@ -66,6 +71,8 @@ pub struct Stored {
     /// Which handle is the newest; handles count up over the queue.
     handle: u64,
     received_at_ms: u64,
+    /// The process of its newest receive.
+    holder: Option<usize>,
 }
 
 /// A copy that a queue accepted.
@@ -97,6 +104,8 @@ pub struct Queue {
     pub accepted: Vec<Accepted>,
     /// Test messages of which this queue made copies of its own.
     pub copied: BTreeMap<usize, u32>,
+    /// Test messages handed out in a receive that was tried twice: nobody heard one of the answers.
+    pub unheard: BTreeSet<usize>,
     /// Earlier truths, for stale counts.
     history: VecDeque<(u64, Counts)>,
     seen: BTreeMap<String, (u64, String)>,
@@ -113,6 +122,7 @@ impl Queue {
             stored: VecDeque::new(),
             accepted: Vec::new(),
             copied: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             history: VecDeque::new(),
             seen: BTreeMap::new(),
             uids: 0,
@@ -163,6 +173,7 @@ impl Queue {
             receive_count: 0,
             handle: 0,
             received_at_ms: 0,
+            holder: None,
         });
         self.remember(now_ms);
     }
@@ -179,6 +190,7 @@ impl Queue {
         now_ms: u64,
         max: usize,
         visibility_ms: u64,
+        holder: usize,
     ) -> (Vec<Message>, Vec<Stored>) {
         let mut taken = Vec::new();
         let mut dead = Vec::new();
@@ -219,6 +231,7 @@ impl Queue {
             s.visible_at_ms = now_ms + visibility_ms;
             s.received_at_ms = now_ms;
             s.handle = handle;
+            s.holder = Some(holder);
             taken.push(s.delivery(fifo));
         }
         for i in remove.into_iter().rev() {
@@ -255,6 +268,7 @@ impl Queue {
             visible_at_ms: now_ms + delay_ms,
             handle: 0,
             received_at_ms: 0,
+            holder: None,
             ..s.clone()
         };
         let origin = copy.payload.origin();
@@ -379,6 +393,16 @@ impl Queue {
             self.history.pop_front();
         }
         self.history.push_back((now_ms, self.counts(now_ms)));
+    }
+
+    /// Whether a test message is hidden here because this process received it last.
+    pub fn is_held_by(&self, now_ms: u64, origin: usize, pid: usize) -> bool {
+        let of = self
+            .stored
+            .iter()
+            .filter(|s| s.payload.origin() == Some(origin));
+        let mut held = of.filter(|s| s.holder == Some(pid));
+        held.any(|s| s.visible_at_ms > now_ms)
     }
 
     /// When the next hidden message becomes visible.
