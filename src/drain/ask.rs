@@ -89,7 +89,9 @@ async fn resolve<P: Ports>(ctx: &Context<P>, mut list: Vec<Delivery>) -> Vec<Del
                     attempt: 0,
                     from: None,
                 },
-                Policy::AtMostOnce => Step::Park,
+                Policy::AtMostOnce => Step::Park {
+                    again: record.parked_in.as_deref() == Some(run),
+                },
             },
             step => step,
         };
@@ -107,7 +109,7 @@ fn step(next: Next) -> Step {
         Next::Resend { attempt, from } => Step::Send { attempt, from },
         Next::Hold { again } => Step::Hold { again },
         Next::Reject => Step::Reject,
-        Next::Park => Step::Park,
+        Next::Park => Step::Park { again: true },
         Next::Leave => Step::Leave,
     }
 }

@@ -25,8 +25,11 @@ pub enum Step {
     },
     /// To the reject queue, without asking the destination again.
     Reject,
-    /// Hide it in the source: it was refused in this run already.
-    Park,
+    /// Hide it in the source: it was refused already.
+    Park {
+        /// In this run, which has counted it.
+        again: bool,
+    },
     /// Leave it in the source as it is.
     Leave,
 }
@@ -119,7 +122,7 @@ impl Delivery {
             (Class::Sent, Step::Send { attempt, .. }) => (*attempt > 0, *attempt > 0),
             (Class::Held, Step::Hold { again }) => (*again, true),
             (Class::Rejected, Step::Reject) => (true, false),
-            (Class::Rejected, Step::Send { .. }) => {
+            (Class::Rejected, Step::Send { .. } | Step::Park { again: false }) => {
                 totals.parked += u64::from(self.park.get());
                 (false, false)
             }

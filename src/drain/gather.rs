@@ -211,7 +211,7 @@ fn sort<P: Ports>(
                     continue;
                 }
                 Seen::Done => Step::Delete,
-                Seen::New if hands.parked.contains(message.id) => Step::Park,
+                Seen::New if hands.parked.contains(message.id) => Step::Park { again: true },
                 Seen::New if hands.doubtful.contains(message.id) => Step::Send {
                     attempt: 1,
                     from: None,

@@ -125,7 +125,7 @@ impl<P: Ports> Lane<P> {
             match delivery.step {
                 Step::Delete => delivery.decide(Fate::Known),
                 Step::Leave => delivery.decide(Fate::Unsent(Back::Later)),
-                Step::Park => {
+                Step::Park { .. } => {
                     delivery.park.set(true);
                     delivery.decide(Fate::Refused("refused earlier in this run".to_owned()));
                 }

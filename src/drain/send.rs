@@ -29,7 +29,7 @@ pub async fn send_all<P: Ports>(ctx: &Context<P>, page: &[Delivery]) {
             }
             Step::Hold { .. } => Target::Hold,
             Step::Reject => Target::Reject,
-            Step::Delete | Step::Park | Step::Leave => continue,
+            Step::Delete | Step::Park { .. } | Step::Leave => continue,
         };
         match targets.iter_mut().find(|(t, _)| *t == target) {
             Some((_, list)) => list.push_back(delivery),

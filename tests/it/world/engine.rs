@@ -109,6 +109,8 @@ pub struct Call<T> {
     pub op: Op,
     /// To whom.
     pub target: Target,
+    /// What it is about: the keys of a call of the table.
+    pub about: String,
     /// When the caller gives up, from now.
     pub limit_ms: u64,
     /// The caller's words for a failure.
@@ -255,7 +257,8 @@ impl Core {
         }
         let (now, k) = (self.now(), self.calls.get());
         self.calls.set(k + 1);
-        let fault = self.faults.borrow_mut().draw(k, now, call.op, call.target);
+        let what = (call.op, call.target, call.about.as_str());
+        let fault = self.faults.borrow_mut().draw(k, now, what);
         if self.logged() {
             let (name, text) = (process.label(), detail());
             match &fault {
@@ -275,11 +278,16 @@ impl Core {
                 self.kill(process.pid);
                 return None;
             }
+            Some(Fault::Term) => self.sigterm(process.pid),
             Some(Fault::Freeze(ms)) => self.freeze_for(process.pid, ms),
             Some(Fault::Suspend(ms)) => self.suspend_for(process.pid, ms),
             Some(Fault::HeldBack(ms)) => {
                 self.freeze_for(process.pid, ms);
                 sent = now + ms;
+            }
+            Some(Fault::Stuck(ms)) => {
+                self.freeze_for(process.pid, ms);
+                slow.0 = self.rng.borrow_mut().between(0, ms);
             }
             Some(Fault::Slow(ms)) => {
                 let out = self.rng.borrow_mut().between(0, ms);

@@ -41,10 +41,14 @@ pub enum Fault {
     KillBefore,
     /// The process dies at the instant of the effect; nobody hears the answer.
     KillAfter,
+    /// The process gets SIGTERM; the request goes on.
+    Term,
     /// The process is not polled for so long from here; the request is on its way.
     Freeze(u64),
     /// The process is frozen, and the request is in its socket until it is thawed: the one thing no check of ours can cover.
     HeldBack(u64),
+    /// The process is frozen for so long, and the request reaches the service at some time meanwhile.
+    Stuck(u64),
     /// The machine is suspended for so long from here: like a freeze, and sleeps are late by it.
     Suspend(u64),
     /// No connection: surely no effect, and told at once.
@@ -103,6 +107,7 @@ impl Fault {
         match *self {
             Self::Freeze(ms) => Self::Freeze(rng.between(1, ms)),
             Self::HeldBack(ms) => Self::HeldBack(rng.between(1, ms)),
+            Self::Stuck(ms) => Self::Stuck(rng.between(1, ms)),
             Self::Suspend(ms) => Self::Suspend(rng.between(1, ms)),
             Self::Late(ms) => Self::Late(rng.between(1, ms)),
             Self::Slow(ms) => Self::Slow(rng.between(1, ms)),
@@ -118,6 +123,8 @@ impl Fault {
 pub struct Outage {
     /// Who.
     pub target: Target,
+    /// Only calls of the table about keys that contain this.
+    pub only: Option<&'static str>,
     /// From this virtual time (ms).
     pub from_ms: u64,
     /// Until this virtual time (ms).
@@ -160,14 +167,20 @@ impl Faults {
     }
 
     /// What the call `k` meets.
-    pub fn draw(&mut self, k: u64, now_ms: u64, op: Op, target: Target) -> Option<Fault> {
+    pub fn draw(
+        &mut self,
+        k: u64,
+        now_ms: u64,
+        (op, target, about): (Op, Target, &str),
+    ) -> Option<Fault> {
         if let Some(fault) = self.at.get(&k) {
             return fault.applies(op).then(|| fault.clone());
         }
-        let trouble = self
-            .outages
-            .iter()
-            .find(|o| o.target == target && (o.from_ms..o.until_ms).contains(&now_ms));
+        let trouble = self.outages.iter().find(|o| {
+            o.target == target
+                && (o.from_ms..o.until_ms).contains(&now_ms)
+                && o.only.is_none_or(|only| about.contains(only))
+        });
         if let Some(outage) = trouble {
             let fault = outage.fault.clone();
             return Some(match fault {

@@ -141,6 +141,12 @@ impl Core {
                     self.note(format_args!("  the queue copies m{origin}"));
                 }
             }
+            if matches!(poll.mood.fault, Some(Fault::Twice | Fault::Echo(_))) {
+                let origins = messages
+                    .iter()
+                    .filter_map(|m| super::queue::origin(&m.body));
+                queue.unheard.extend(origins);
+            }
             if let Some((dead_letters, _)) = queue.spec.redrive {
                 for stored in dead {
                     let origin = stored.payload.origin();
@@ -208,6 +214,7 @@ impl SimSource {
         Call {
             op,
             target: Target::Queue(self.queue),
+            about: String::new(),
             limit_ms,
             failed,
             show,
@@ -384,6 +391,7 @@ impl Sink for SimSink {
         let call = Call {
             op: Op::Send,
             target: Target::Queue(queue),
+            about: String::new(),
             limit_ms: core.timings.get().send_timeout_ms,
             failed: Box::new(move |f| vec![send_failed(f); n]),
             show: show_sent,
@@ -436,11 +444,13 @@ impl SimStore {
     fn call<T: 'static>(
         &self,
         op: Op,
+        about: String,
         show: fn(&Result<T, StoreError>) -> String,
     ) -> Call<Result<T, StoreError>> {
         Call {
             op,
             target: Target::Table,
+            about,
             limit_ms: self.at.core.timings.get().table_timeout_ms,
             failed: failed_store(),
             show,
@@ -450,6 +460,7 @@ impl SimStore {
 
 impl Store for SimStore {
     async fn write(&self, write: Write) -> Result<Item, StoreError> {
+        let about = write.key.to_string();
         let text = match self.at.core.logged() {
             true => short_write(&write),
             false => String::new(),
@@ -462,7 +473,7 @@ impl Store for SimStore {
             .core
             .call(
                 &self.at.process,
-                self.call(Op::Write, |a| show_stored(a, short_item)),
+                self.call(Op::Write, about, |a| show_stored(a, short_item)),
                 || text,
                 effect,
             )
@@ -471,6 +482,7 @@ impl Store for SimStore {
 
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, StoreError> {
         let keys = keys.to_vec();
+        let about = keys.iter().map(Key::to_string).collect();
         let text = match self.at.core.logged() {
             true => keys.iter().map(short_key).collect::<Vec<_>>().join(", "),
             false => String::new(),
@@ -485,7 +497,7 @@ impl Store for SimStore {
             .core
             .call(
                 &self.at.process,
-                self.call(Op::Get, |a| {
+                self.call(Op::Get, about, |a| {
                     show_stored(a, |items: &Vec<Option<Item>>| {
                         items.iter().map(short_option).collect::<Vec<_>>().join(" ")
                     })
@@ -498,6 +510,7 @@ impl Store for SimStore {
 
     async fn query(&self, pk: &str, prefix: &str) -> Result<Vec<(String, Item)>, StoreError> {
         let (pk, prefix) = (pk.to_owned(), prefix.to_owned());
+        let about = format!("{pk}/{prefix}");
         let text = format!("{}/{prefix}*", short_name(&pk));
         let effect = Rc::new(move |core: &Rc<Core>, _: &Mood, done: Done<_>| {
             let items = core.table.borrow().query(&pk, &prefix);
@@ -507,7 +520,7 @@ impl Store for SimStore {
             .core
             .call(
                 &self.at.process,
-                self.call(Op::Query, |a| {
+                self.call(Op::Query, about, |a| {
                     show_stored(a, |items: &Vec<(String, Item)>| {
                         items
                             .iter()

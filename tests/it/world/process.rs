@@ -29,6 +29,8 @@ pub struct Process {
     pub rng: RefCell<Rng>,
     /// How far its wall clock is from the world's (ms).
     pub wall_offset_ms: Cell<i64>,
+    /// When it first got SIGTERM (virtual ms).
+    pub term_ms: Cell<Option<u64>>,
     died_ms: Cell<Option<u64>>,
     frozen: Cell<u32>,
     boot_base_ms: u64,
@@ -174,6 +176,7 @@ impl Core {
             born_ms: self.now(),
             term: CancellationToken::new(),
             wall_offset_ms: Cell::new(0),
+            term_ms: Cell::new(None),
             died_ms: Cell::new(None),
             frozen: Cell::new(0),
             boot_base_ms: rng.between(1_000, 1_000_000_000),
@@ -263,6 +266,9 @@ impl Core {
         let process = self.process(pid);
         if !process.is_dead() {
             self.note(format_args!("{} SIGTERM", process.label()));
+            process
+                .term_ms
+                .set(process.term_ms.get().or(Some(self.now())));
             process.term.cancel();
         }
     }

@@ -29,9 +29,14 @@ pub struct Payload {
 impl Payload {
     /// The number of the test message this is, from its body.
     pub fn origin(&self) -> Option<usize> {
-        let rest = self.body.strip_prefix('m')?;
-        rest.split(' ').next()?.parse().ok()
+        origin(&self.body)
     }
+}
+
+/// The number of the test message with this body.
+pub fn origin(body: &str) -> Option<usize> {
+    let rest = body.strip_prefix('m')?;
+    rest.split(' ').next()?.parse().ok()
 }
 
 /// A queue's settings.
@@ -97,6 +102,8 @@ pub struct Queue {
     pub accepted: Vec<Accepted>,
     /// Test messages of which this queue made copies of its own.
     pub copied: BTreeMap<usize, u32>,
+    /// Test messages handed out in a receive that was tried twice: nobody heard one of the answers.
+    pub unheard: BTreeSet<usize>,
     /// Earlier truths, for stale counts.
     history: VecDeque<(u64, Counts)>,
     seen: BTreeMap<String, (u64, String)>,
@@ -113,6 +120,7 @@ impl Queue {
             stored: VecDeque::new(),
             accepted: Vec::new(),
             copied: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             history: VecDeque::new(),
             seen: BTreeMap::new(),
             uids: 0,

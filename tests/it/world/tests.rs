@@ -78,7 +78,10 @@ fn a_quiet_world_moves_everything() {
     let handle = world.spawn("a", naive);
     assert!(world.run_to_end(120_000));
     assert_eq!(*handle.result.borrow(), Some(60));
-    world.audit.borrow_mut().check_drained(&world, 0, &[]);
+    world
+        .audit
+        .borrow_mut()
+        .check_drained(&world, 0, &[], |_| false);
     world.assert_sound();
     assert_eq!(world.queues.borrow()[1].stored.len(), 60);
 }
@@ -169,7 +172,10 @@ fn killed_at(k: u64, fault: Fault) -> String {
     world.run_until(200_000, |core| core.living() == 0);
     world.spawn("a", naive);
     assert!(world.run_to_end(400_000));
-    world.audit.borrow_mut().check_drained(&world, 0, &[]);
+    world
+        .audit
+        .borrow_mut()
+        .check_drained(&world, 0, &[], |_| false);
     complaints(&world)
 }
 
@@ -243,7 +249,10 @@ fn a_worker_that_takes_the_first_empty_poll_for_the_end_is_caught() {
     world.spawn("a", careless);
     assert!(world.run_to_end(60_000));
     assert_eq!(complaints(&world), "");
-    world.audit.borrow_mut().check_drained(&world, 0, &[]);
+    world
+        .audit
+        .borrow_mut()
+        .check_drained(&world, 0, &[], |_| false);
     assert!(complaints(&world).contains("left in a drained queue"));
 }
 
@@ -407,6 +416,7 @@ fn an_outage_loses_requests_and_some_answers() {
     let mut world = world(13);
     world.outage(Outage {
         target: Target::Table,
+        only: None,
         from_ms: 0,
         until_ms: 100_000,
         fault: Fault::RequestLost,
@@ -473,7 +483,10 @@ fn fifo_groups_are_locked_and_ordered_and_deduplicated() {
     });
     assert!(world.run_to_end(200_000));
     assert!(matches!(*handle.result.borrow(), Some(Ok(()))));
-    world.audit.borrow_mut().check_drained(&world, 0, &[]);
+    world
+        .audit
+        .borrow_mut()
+        .check_drained(&world, 0, &[], |_| false);
     world.assert_sound();
     assert_eq!(world.queues.borrow()[1].stored.len(), 30);
     assert_eq!(
@@ -531,7 +544,10 @@ fn the_redrive_rule_moves_what_is_received_too_often() {
     });
     assert!(world.run_to_end(200_000));
     assert_eq!(world.queues.borrow()[dead].stored.len(), 4);
-    world.audit.borrow_mut().check_drained(&world, 0, &[dead]);
+    world
+        .audit
+        .borrow_mut()
+        .check_drained(&world, 0, &[dead], |_| false);
     world.assert_sound();
 }
 

@@ -38,16 +38,22 @@ pub struct Setup {
     pub at_most_once: bool,
     /// With a reject queue.
     pub reject: bool,
+    /// Refused messages may stay in the source: there is no reject queue, or it does not take them.
+    pub may_park: bool,
     /// Messages that the destinations refuse.
     pub poison: BTreeSet<usize>,
     /// Messages a second.
     pub rate: Option<f64>,
     /// The window, in Seoul; the world begins at Monday 08:00 there.
     pub window: Option<&'static str>,
+    /// The burst over all processes.
+    pub burst: Option<u32>,
     /// `maxReceiveCount` of the source.
     pub redrive: Option<u32>,
     /// With a checkpoint table.
     pub journal: bool,
+    /// The run's id, where it is not derived.
+    pub run_id: Option<&'static str>,
 }
 
 impl Default for Setup {
@@ -61,11 +67,14 @@ impl Default for Setup {
             page: 10,
             at_most_once: false,
             reject: true,
+            may_park: false,
             poison: BTreeSet::new(),
             rate: None,
+            burst: None,
             window: None,
             redrive: None,
             journal: true,
+            run_id: None,
         }
     }
 }
@@ -119,7 +128,7 @@ impl Setup {
         };
         Settings {
             route: "night".into(),
-            run_id: None,
+            run_id: self.run_id.map(str::to_owned),
             shard,
             shards: 1,
             host: "world".into(),
@@ -133,7 +142,7 @@ impl Setup {
             hold: self.at_most_once.then(|| queue("hold".into(), self.fifo)),
             window: self.window(),
             rate: self.rate,
-            burst: None,
+            burst: self.burst,
             delivery: match self.at_most_once {
                 true => Delivery::AtMostOnce,
                 false => Delivery::AtLeastOnce,
@@ -203,7 +212,8 @@ impl Setup {
             window,
             rate: self.rate.map(|rate| Rate {
                 per_second: rate.ceil() as u64,
-                burst: 10,
+                // Beyond what a burst for all is divided into, everybody has at least one message.
+                burst: self.burst.map_or(10, |burst| u64::from(burst.max(1))),
             }),
             ..Rules::new(&destinations)
         }
@@ -246,27 +256,55 @@ impl Setup {
             });
         let cutoff = cutoffs.max().unwrap_or(i64::MAX);
         let queues = world.queues.borrow();
+        let stay = self.stay(world);
         let old = |at_ms: u64| EPOCH_MS + (at_ms as i64) < cutoff;
         let left = queues[0].stored.iter().filter(|s| old(s.sent_at_ms));
-        let left: Vec<_> = left.filter_map(|s| s.payload.origin()).collect();
+        let left: Vec<_> = left
+            .filter_map(|s| s.payload.origin())
+            .filter(|origin| !stay.contains(origin))
+            .collect();
         if !left.is_empty() {
             let what = format!("drained, it was said, but {left:?} are older than the cut-off");
             world.audit.borrow_mut().broken(world.now(), what);
         }
     }
 
+    /// Messages that may stay in the source: what is refused and has nowhere to go, what comes after it in its group in a FIFO
+    /// source, and what the queue handed out to nobody (the first try of a repeated receive).
+    fn stay(&self, core: &Core) -> BTreeSet<usize> {
+        let mut stay = core.queues.borrow()[0].unheard.clone();
+        if self.reject && !self.may_park {
+            return stay;
+        }
+        let audit = core.audit.borrow();
+        let mut blocked = BTreeSet::new();
+        for (origin, original) in audit.originals.iter().enumerate() {
+            let group = original.payload.group_id.as_ref().filter(|_| self.fifo);
+            if self.poison.contains(&origin) || group.is_some_and(|g| blocked.contains(g)) {
+                stay.insert(origin);
+                blocked.extend(group);
+            }
+        }
+        stay
+    }
+
     /// Whether another run has something to do: messages that came later, or processes that nobody has swept.
     pub fn is_anything_left(&self, core: &Core) -> bool {
         let table = core.table.borrow();
         let mut keys = table.items().map(|(key, _)| key);
-        !core.queues.borrow()[0].stored.is_empty()
+        let (queues, stay) = (core.queues.borrow(), self.stay(core));
+        let mut origins = queues[0].stored.iter().filter_map(|s| s.payload.origin());
+        origins.any(|origin| !stay.contains(&origin))
             || keys.any(|key| key.pk.starts_with("source#") && key.sk.starts_with("process#"))
     }
 
     /// What must hold when the last run is over: the promises, by the servers and by the table.
     pub fn check_end(&self, world: &World) {
         let aside = [self.hold(), self.reject_queue(), self.dead_letters()];
-        world.audit.borrow_mut().check_drained(world, 0, &aside);
+        let stay = self.stay(world);
+        let mut audit = world.audit.borrow_mut();
+        audit.check_drained(world, 0, &aside, |origin| stay.contains(&origin));
+        drop(audit);
         if self.journal {
             self.check_table(world);
         }
