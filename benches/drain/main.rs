@@ -34,7 +34,7 @@ cargo bench --bench drain [-- OPTIONS]
   --run-arg ARG        one more argument for `run` (repeatable)
   --under COMMAND      starts `run` under this, such as perf record -g -o FILE (its figures are then those of both)";
 
-/// As many bare loops as `run` has lanes by default.
+/// How many bare loops run at once: what such a program is given to hide a request's latency.
 const LOOPS: usize = 16;
 
 struct Options {

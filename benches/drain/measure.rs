@@ -45,7 +45,7 @@ pub struct Binaries {
     pub drain: PathBuf,
     /// The bare loop.
     pub bare_loop: PathBuf,
-    /// How many loops it runs at once: as many as `run` has lanes.
+    /// How many loops it runs at once.
     pub loops: usize,
     /// More arguments for `run`.
     pub extra: Vec<String>,

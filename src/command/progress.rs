@@ -34,7 +34,10 @@ impl Line {
             bar.set_style(style);
         }
         bar.set_prefix(route.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(250));
+        if show {
+            // This starts a thread.
+            bar.enable_steady_tick(Duration::from_millis(250));
+        }
         Self {
             bar,
             shown: Cell::new(0),

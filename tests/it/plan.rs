@@ -108,7 +108,7 @@ fn flags_alone_make_a_plan() {
     assert_eq!(route.delivery, Delivery::AtLeastOnce);
     assert_eq!(route.group_from(), GroupFrom::Source);
     assert_eq!(route.deduplication_id, DeduplicationId::MessageId);
-    assert_eq!((route.lanes, route.page), (16, 50));
+    assert_eq!((route.lanes, route.page), (8, 50));
     assert_eq!(route.timings, Timings::default());
     assert_eq!(
         route.run_id_at(now()).as_deref(),
