@@ -181,7 +181,7 @@ async fn a_live_producer_does_not_keep_the_run_going_and_what_was_received_is_mo
         parked.iter().all(|m| once.contains(&m.body)),
         "everything older than the cut-off is moved"
     );
-    assert!(copies.len() > 1_000, "new ones were moved meanwhile");
+    assert!(copies.len() > parked.len(), "new ones were moved meanwhile");
     let left = world.peek(WAIT);
     assert!(left.iter().all(|m| m.receive_count == 0), "{report:?}");
     assert!(left.iter().all(|m| !once.contains(&m.body)));
@@ -249,14 +249,14 @@ async fn in_a_fifo_source_a_refused_message_stops_its_own_group_only() {
 async fn the_window_closes_by_the_workers_own_clock() {
     let world = World::in_real_time().await;
     let parked = world.park(WAIT, samples(3_000));
-    // Nine seconds before nine in the evening in Seoul.
-    let then: DateTime<Utc> = "2026-03-04T11:59:51Z".parse().expect("a time");
+    // Twelve seconds before nine in the evening in Seoul.
+    let then: DateTime<Utc> = "2026-03-04T11:59:48Z".parse().expect("a time");
     let started = Utc::now();
     let clock = Moved {
         clock: SystemClock::default(),
         by: then - started,
     };
-    let closes = started + TimeDelta::seconds(9);
+    let closes = started + TimeDelta::seconds(12);
     let (wiring, mut settings) = prepared(&world, clock, WAIT, &[SCHEDULE]).await;
     settings.window =
         Window::parse(&["08:00-21:00".to_owned()], "Asia/Seoul", &[], &[]).expect("a window");

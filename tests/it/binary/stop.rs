@@ -62,7 +62,7 @@ async fn a_second_signal_leaves_at_once() {
     let hang = Effect::DelayAfter(Duration::from_secs(60));
     let rule = Rule::sqs("SendMessageBatch").then(hang);
     let rule = world.endpoints.add_rule(rule);
-    let long = ["--send-timeout", "30s", "--visibility", "60s"];
+    let long = ["--send-timeout", "12s", "--visibility", "35s"];
     let worker = world.run(&[&["--run-id", "r", "--grace", "60s"], &long[..]].concat());
     eventually("a send hangs", || {
         world.endpoints.faults().picked(rule) >= Some(1)

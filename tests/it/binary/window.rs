@@ -85,8 +85,8 @@ async fn a_run_is_begun_in_time_or_not_at_all_but_may_always_be_gone_on_with() {
 #[tokio::test]
 async fn the_window_closes_while_draining() {
     let span = around_now(60, 60);
-    // The service's clock is ahead: by it the window closes in nine seconds, by the worker's own in an hour.
-    let world = World::at(span.closes - TimeDelta::seconds(9)).await;
+    // The service's clock is ahead: by it the window closes in a quarter of a minute, by the worker's own in an hour.
+    let world = World::at(span.closes - TimeDelta::seconds(15)).await;
     let parked = world.park(WAIT, samples(4_000));
     let args = [&window(&span.text)[..], &["--rate", "150"]].concat();
     let ended = world.run(&args).ended().await.exits(4);
