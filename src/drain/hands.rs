@@ -18,7 +18,9 @@ impl Lately {
     /// Adds an id.
     pub fn insert(&mut self, id: Id) {
         if self.young.len() >= RECENT {
-            self.old = std::mem::take(&mut self.young);
+            // The older generation's memory serves the next one.
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
         }
         self.young.insert(id);
     }
