@@ -17,6 +17,7 @@ mod model;
 #[cfg(feature = "local")]
 mod ops;
 mod plan;
+mod scale;
 mod sim;
 mod window;
 #[allow(
