@@ -182,5 +182,8 @@ def test_the_permissions_of_the_project_page_are_the_policies():
     source, destinations, table = (set(statement["Action"]) for statement in task)
     assert set(hold["Action"]) == destinations
     assert page[:3] == [source, destinations, table]
+    (settle,) = load("iam/settle-policy.json")["Statement"]
+    assert page[3] == set(settle["Action"])
     # `init` reads the table as the worker does, and has its own three.
-    assert page[3] == set(init["Action"]) - table
+    assert page[4] == set(init["Action"]) - table
+    assert len(page) == 5

@@ -17,6 +17,8 @@ mod model;
 #[cfg(feature = "local")]
 mod ops;
 mod plan;
+#[cfg(feature = "local")]
+mod record;
 mod sim;
 mod window;
 #[allow(
