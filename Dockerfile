@@ -7,7 +7,7 @@
 #
 # PROFILE is the cargo profile it is built with: `dist` is what ships, `release` builds quicker, for a check.
 # Both base images can be replaced, for a mirror or a hardened base of your own. What they must have is small:
-#   BUILDER_IMAGE  cargo, rustc, a C compiler (aws-lc and mimalloc are C), a POSIX shell
+#   BUILDER_IMAGE  cargo, rustc, a C compiler with binutils (aws-lc and mimalloc are C), a POSIX shell
 #   RUNTIME_IMAGE  glibc at least as new as the builder's, libgcc_s, /etc/ssl/certs/ca-certificates.crt
 # glibc rather than a static musl: the figures in the README were measured with it, and the resolver is the one
 # that VPC DNS is tested with everywhere. Time-zone data is compiled into the binary, so tzdata is not needed.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqs_drain::cli::{Cli, Command};
 use sqs_drain::config::{KEYS, env_name};
 use sqs_drain::exit::ExitCode;
-use sqs_drain::plan::{Delivery, LogFormat, Plan, Progress, Refusal, Request};
+use sqs_drain::plan::{Delivery, IN_FLIGHT_LIMIT, LogFormat, Plan, Progress, Refusal, Request};
 
 const JOBS: [&str; 2] = ["batch-job.json", "batch-array-job.json"];
 
@@ -281,5 +281,34 @@ fn schedules_start_inside_the_window() {
             let id = window.opening_id(window.instant_of(civil));
             assert!(id.is_some(), "{name}: the window is shut at {civil}");
         }
+    }
+}
+
+/// How many shards a queue has room for: three pages for each lane, by the defaults that the plan has, the help names and the
+/// project's page lists.
+#[test]
+fn the_page_says_how_many_shards_fit() {
+    let container = json("batch-array-job.json")["containerProperties"].clone();
+    let plan = plan(&container, &[]).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let (lanes, page) = (plan.routes[0].lanes, plan.routes[0].page);
+    let held = 3 * lanes * page;
+    let fit = IN_FLIGHT_LIMIT / held;
+    let thousands = format!("{},{:03}", held / 1000, held % 1000);
+    let words = text("jobdef/README.md")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let said = format!(
+        "3 x {lanes} x {page} = {thousands} at the defaults, so beyond {fit} shards set `SQS_DRAIN_LANES` lower"
+    );
+    assert!(words.contains(&said), "jobdef/README.md: {said}");
+    assert!(text("README.md").contains(&format!("| `--lanes`, `--page` | {lanes}, {page} |")));
+    let help = sqs_drain::cli::command();
+    let run = help.find_subcommand("run").expect("the sub-command");
+    for (name, default) in [("lanes", lanes), ("page", page)] {
+        let arg = run.get_arguments().find(|a| a.get_long() == Some(name));
+        let help = arg.and_then(|a| a.get_help()).map(ToString::to_string);
+        let help = help.unwrap_or_default();
+        assert!(help.contains(&format!("[default: {default}]")), "{help}");
     }
 }
