@@ -252,7 +252,7 @@ fn a_caller_is_known_by_its_own_settings() {
         let known = caller.resources.as_ref().and_then(|r| r.get(name));
         known.into_iter().flatten().copied().collect()
     };
-    let line = "run --from http://127.0.0.1:1/000000000000/wait --to a --to b --reject bad --delivery at-most-once --hold held --table t --window always";
+    let line = "run --from http://127.0.0.1:1/000000000000/wait --to a --to b --reject bad --delivery at-most-once --hold held --table tab --window always";
     let args: Vec<&str> = line.split(' ').collect();
     let caller = Caller::process(&args, &[]);
     assert_eq!(caller.by, "run");
@@ -262,17 +262,17 @@ fn a_caller_is_known_by_its_own_settings() {
         ("b", "destination"),
         ("bad", "reject"),
         ("held", "hold"),
-        ("t", "table"),
+        ("tab", "table"),
     ] {
         assert_eq!(roles(&caller, name), [role], "{name}");
     }
     let caller = Caller::process(
-        &["doubts", "list", "--table", "t"],
+        &["doubts", "list", "--table", "tab"],
         &[("SQS_DRAIN_FROM", "w")],
     );
     assert_eq!(caller.by, "doubts list");
     assert_eq!(roles(&caller, "w"), ["source"]);
-    assert_eq!(roles(&caller, "t"), ["table"]);
+    assert_eq!(roles(&caller, "tab"), ["table"]);
     let call = |action: &'static str, queue: Option<&'static str>| Call {
         service: Service::Sqs,
         action,
