@@ -280,17 +280,23 @@ fn a_caller_is_known_by_its_own_settings() {
         access_key: None,
         body: b"{}",
     };
+    let noted = |action, queue| -> Value {
+        let lines = lines(&caller, &call(action, queue));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        serde_json::from_str(&lines[0]).expect("JSON")
+    };
+    let by = "doubts list";
     assert_eq!(
-        lines(&caller, &call("GetQueueUrl", Some("w"))),
-        [r#"{"by":"doubts list","call":"sqs:GetQueueUrl","on":["source"]}"#]
+        noted("GetQueueUrl", Some("w")),
+        json!({"by": by, "call": "sqs:GetQueueUrl", "on": ["source"]})
     );
     assert_eq!(
-        lines(&caller, &call("PurgeQueue", Some("x"))),
-        [r#"{"by":"doubts list","call":"sqs:PurgeQueue","name":"x","on":["other"]}"#]
+        noted("PurgeQueue", Some("x")),
+        json!({"by": by, "call": "sqs:PurgeQueue", "on": ["other"], "name": "x"})
     );
     assert_eq!(
-        lines(&caller, &call("ListQueues", None)),
-        [r#"{"by":"doubts list","call":"sqs:ListQueues","on":["nothing"]}"#]
+        noted("ListQueues", None),
+        json!({"by": by, "call": "sqs:ListQueues", "on": ["nothing"]})
     );
     let several = br#"{"RequestItems":{"t":{},"u":{}}}"#;
     assert_eq!(tables(several), ["t", "u"]);
