@@ -312,3 +312,40 @@ fn the_page_says_how_many_shards_fit() {
         assert!(help.contains(&format!("[default: {default}]")), "{help}");
     }
 }
+
+/// The commands of the pages: lines of blocks, and those in the text that are whole.
+#[test]
+fn the_pages_commands_are_read_by_the_program() {
+    let all = sqs_drain::cli::command();
+    for (page, least) in [("README.md", 10), ("jobdef/README.md", 5)] {
+        let text = text(page);
+        let blocks = text.lines().filter_map(|line| line.strip_prefix("$ "));
+        let spans = text.split('`').skip(1).step_by(2);
+        let mut read = 0;
+        for command in blocks.chain(spans) {
+            let command = command.split(" #").next().unwrap_or_default();
+            let whole = !command.contains("...") && !command.contains('|');
+            let ours = match command.strip_prefix("cargo run --release -- ") {
+                Some(rest) => format!("sqs-drain {rest}"),
+                None => command.to_owned(),
+            };
+            // A name alone ("`sqs-drain`") is no command.
+            if !whole || !ours.starts_with("sqs-drain ") || ours.contains("--help") {
+                continue;
+            }
+            let words: Vec<&str> = ours.split_whitespace().collect();
+            read += 1;
+            if !ours.contains(" -") {
+                // A sub-command is only named.
+                let mut at = Some(&all);
+                for word in &words[1..] {
+                    at = at.and_then(|command| command.find_subcommand(word));
+                }
+                assert!(at.is_some(), "{page}: {command}");
+                continue;
+            }
+            Cli::read(&words).unwrap_or_else(|error| panic!("{page}: {command}: {error}"));
+        }
+        assert!(read >= least, "{page}: {read} commands found");
+    }
+}
