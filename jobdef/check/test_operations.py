@@ -106,6 +106,11 @@ def complaints(record, *documents):
     return missing(by(record, "run", "ports", *LOOKING), pairs) + surplus(by(record, "run"), pairs)
 
 
+def fit(found):
+    """Nothing found, or all of it said."""
+    assert not found, "\n" + "\n".join(found)
+
+
 def role_of_the_stack():
     (policy,) = template()["Resources"]["TaskRole"]["Properties"]["Policies"]
     return policy["PolicyDocument"]
@@ -117,23 +122,23 @@ def test_the_record_is_of_a_whole_test_run(record):
 
 
 def test_the_workers_policies_fit(record):
-    assert complaints(record, *map(load, WORKER)) == []
+    fit(complaints(record, *map(load, WORKER)))
 
 
 def test_the_role_of_the_stack_fits(record):
-    assert complaints(record, role_of_the_stack()) == []
+    fit(complaints(record, role_of_the_stack()))
 
 
 def test_init_has_what_it_needs(record):
     pairs = granted(load("iam/init-policy.json"))
-    assert missing(by(record, "init"), pairs) + surplus(by(record, "init"), pairs) == []
+    fit(missing(by(record, "init"), pairs) + surplus(by(record, "init"), pairs))
 
 
 def test_settling_has_what_it_needs(record):
     """`doubts settle` receives from the hold queue, which the worker may not: that is a policy added to the worker's."""
     asked = by(record, "doubts settle")
     worker, more = granted(*map(load, WORKER)), granted(load("iam/settle-policy.json"))
-    assert missing(asked, worker | more) + surplus(asked, more) == []
+    fit(missing(asked, worker | more) + surplus(asked, more))
     assert worker & more == set(), "allowed by the worker's policies already"
 
 
@@ -174,6 +179,5 @@ def test_what_belongs_to_nobody_is_seen(record):
     """A queue that the worker was never told of, and one that is two things to it."""
     documents = [load(name) for name in WORKER]
     stranger = Asked("run", "sqs:ReceiveMessage", ("other",), "somebody-elses")
-    (line,) = complaints(record | {stranger}, *documents)
-    assert "somebody-elses, which it was never told of" in line
-    assert complaints(record | {Asked("run", "sqs:ReceiveMessage", ("destination", "source"), None)}, *documents) == []
+    assert any("somebody-elses, which it was never told of" in line for line in complaints(record | {stranger}, *documents))
+    fit(complaints(record | {Asked("run", "sqs:ReceiveMessage", ("destination", "source"), None)}, *documents))
