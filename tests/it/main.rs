@@ -18,6 +18,8 @@ mod model;
 mod ops;
 mod plan;
 mod scale;
+#[cfg(feature = "local")]
+mod record;
 mod sim;
 mod window;
 #[allow(
