@@ -215,7 +215,7 @@ async fn enter<P: Ports>(
         return Ok(Rc::new(ctx));
     };
     let clock = wiring.clock.clone();
-    let ledger = Ledger::new(store, clock.clone(), settings.source.clone());
+    let ledger = Ledger::new(store, clock.clone(), settings.source.clone()).under(settings.rules);
     let me = join::newcomer(&settings, &*clock, run_id);
     let joining = async {
         let mut backoff = backoff::Backoff::new(Duration::from_millis(200), Duration::from_secs(3));

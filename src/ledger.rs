@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 use crate::journal::{Fact, Malformed, Page, Record, RecordState, Totals};
 use crate::message::Id;
 use crate::port::{Change, Clock, Datum, Item, Key, Ports, Store, StoreError, Test, When, Write};
+use crate::rules::{Rule, Rules};
 
 mod account;
 mod items;
@@ -96,6 +97,7 @@ pub struct Ledger<P: Ports> {
     store: Rc<P::Store>,
     clock: Rc<P::Clock>,
     source: String,
+    rules: Rules,
 }
 
 impl<P: Ports> Clone for Ledger<P> {
@@ -104,6 +106,7 @@ impl<P: Ports> Clone for Ledger<P> {
             store: self.store.clone(),
             clock: self.clock.clone(),
             source: self.source.clone(),
+            rules: self.rules,
         }
     }
 }
@@ -115,7 +118,13 @@ impl<P: Ports> Ledger<P> {
             store,
             clock,
             source,
+            rules: Rules::ALL,
         }
+    }
+
+    /// The same ledger under these rules.
+    pub fn under(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// The source's name `S`.

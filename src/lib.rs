@@ -16,5 +16,6 @@ pub mod pace;
 pub mod plan;
 pub mod port;
 pub mod report;
+pub mod rules;
 pub mod stop;
 pub mod window;

@@ -14,6 +14,7 @@ use crate::ledger::source_name;
 use crate::message::{BATCH_BYTES, Counts};
 use crate::plan::{self, ProcessPlan, QueueFacts, QueueRef, RoutePlan, check_queues};
 use crate::port::{Ports, QueueError, Source, StoreError, Trouble};
+use crate::rules::Rules;
 
 use super::Failure;
 
@@ -391,6 +392,7 @@ pub fn settings(
             settle_checks: SETTLE_CHECKS,
             cutoff_quiet: Duration::from_secs(60),
         },
+        rules: Rules::ALL,
     }
 }
 

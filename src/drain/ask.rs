@@ -21,6 +21,7 @@ use crate::journal::{Delivery as Policy, Next, Record};
 use crate::ledger::LedgerError;
 use crate::message::Id;
 use crate::port::{Clock, Ports};
+use crate::rules::Rule;
 
 /// Deliveries to be asked about. All of them were received before they were handed over, so a watch that begins now begins
 /// after each of these receives.
@@ -120,7 +121,7 @@ async fn drop_late<P: Ports>(ctx: &Context<P>, list: Vec<Delivery>) -> Vec<Deliv
     let stopping = ctx.stop.forbids_sending();
     let (gone, kept): (Vec<_>, Vec<_>) = list
         .into_iter()
-        .partition(|d| stopping || now >= d.deadline);
+        .partition(|d| stopping || now >= ctx.deadline(d));
     for delivery in &gone {
         delivery.decide(Fate::Unsent(if stopping { Back::Now } else { Back::Later }));
     }
@@ -140,8 +141,13 @@ async fn records_when_settled<P: Ports>(
     let Some(journal) = &ctx.journal else {
         return Ok(Some(vec![Record::default(); ids.len()]));
     };
+    let beats = if ctx.keeps(Rule::TwoBeats) { 2 } else { 1 };
     let mut watch = Watch::default();
-    let deadline = list.iter().map(|d| d.deadline).min().unwrap_or_default();
+    let deadline = list
+        .iter()
+        .map(|d| ctx.deadline(d))
+        .min()
+        .unwrap_or_default();
     let mut others: BTreeMap<String, _> = BTreeMap::new();
     for other in journal.ledger.processes().await? {
         if other.process != journal.me.process {
@@ -156,7 +162,7 @@ async fn records_when_settled<P: Ports>(
             if dead && let Some(other) = others.get(name) {
                 sweep::fence_and_sweep(ctx, journal, other, &seen).await?;
             }
-            if seen.beats_seen >= 2 || seen.gone {
+            if seen.beats_seen >= beats || seen.gone {
                 others.remove(name);
             }
         }

@@ -7,6 +7,7 @@ use super::backoff::Backoff;
 use super::context::Context;
 use crate::ledger::{Beaten, Doing, LedgerError};
 use crate::port::{Clock, Moment, Ports};
+use crate::rules::Rule;
 use crate::stop::Reason;
 
 /// Beats until the task is dropped or this process is superseded. Beats are numbered: a retry repeats its number, and
@@ -19,7 +20,7 @@ pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
     loop {
         // Whoever sees two beats after a receive concludes that everything whose visibility had run out is handed over.
-        if ctx.is_overdue() {
+        if ctx.is_overdue() && ctx.keeps(Rule::BeatsWithheld) {
             clock.sleep(Duration::from_millis(100)).await;
             continue;
         }
@@ -40,6 +41,7 @@ pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
                     if !ctx.bear(&error, &mut backoff).await {
                         return;
                     }
+                    number += i64::from(!ctx.keeps(Rule::NumberedBeats));
                 }
             }
         };

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, Notify};
 
 use super::backoff::Backoff;
+use super::delivery::Delivery;
 use super::hands::Hands;
 use super::settings::Settings;
 use crate::journal::{RecordState, Totals};
@@ -16,6 +17,7 @@ use crate::ledger::{Grant, Ledger, LedgerError, Registration};
 use crate::message::Id;
 use crate::pace::{Pacer, Speedometer};
 use crate::port::{Clock, Moment, Ports, StoreError, Trouble};
+use crate::rules::Rule;
 use crate::stop::{Reason, Stop};
 use crate::window::State;
 
@@ -191,6 +193,24 @@ impl<P: Ports> Context<P> {
             journal,
             stop,
         }
+    }
+
+    /// Whether a rule of the protocol is kept; see [`Rule`].
+    pub fn keeps(&self, rule: Rule) -> bool {
+        self.settings.rules.keeps(rule)
+    }
+
+    /// No send of a delivery starts after this, and no delete answered after it counts. A later receive of the same message while this
+    /// one is in hand does not move it.
+    pub fn deadline(&self, delivery: &Delivery) -> Moment {
+        if self.keeps(Rule::FirstDeadlineKept) {
+            return delivery.deadline;
+        }
+        let hands = self.hands.borrow();
+        let newest = hands.newest(delivery.message.id);
+        newest.map_or(delivery.deadline, |n| {
+            n.received_at.after(self.settings.timings.sendable())
+        })
     }
 
     /// Monotonic time.

@@ -68,8 +68,8 @@ pub enum Fate {
 pub struct Delivery {
     /// The message.
     pub message: Message,
-    /// No send starts after this, and no delete answered after it counts.
-    pub deadline: Moment,
+    /// No send starts after this, and no delete answered after it counts. Read by `Context::deadline`.
+    pub(super) deadline: Moment,
     /// Others may receive it from then on.
     pub visible_at: Moment,
     /// What is to be done.

@@ -199,7 +199,7 @@ fn sort<P: Ports>(
                 ctx.note_old();
             }
             let mut hands = ctx.hands.borrow_mut();
-            let seen = hands.take(message.id, &message.receipt_handle);
+            let seen = hands.take(message.id, &message.receipt_handle, received_at);
             let step = match seen {
                 Seen::InHand => {
                     if ctx.settings.source_fifo {

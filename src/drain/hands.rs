@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::message::Id;
+use crate::port::Moment;
 
 /// How many recently sent ids are remembered, at least; at most twice as many (about 2 MB).
 const RECENT: usize = 32_768;
@@ -37,10 +38,18 @@ impl Lately {
     }
 }
 
-/// The ids in hand, each with the newest receipt handle where a later delivery brought one.
+/// A later receive of what is in hand.
+pub struct Newer {
+    /// Its receipt handle, which takes the place of the older ones.
+    pub handle: String,
+    /// The start of its request.
+    pub received_at: Moment,
+}
+
+/// The ids in hand, each with its newest receive where there was a later one.
 #[derive(Default)]
 pub struct Hands {
-    ids: HashMap<Id, Option<String>>,
+    ids: HashMap<Id, Option<Newer>>,
     /// What was accepted by a destination (or is otherwise done) lately.
     pub done: Lately,
     /// Without a table only: sends whose answer was lost.
@@ -62,9 +71,12 @@ pub enum Seen {
 
 impl Hands {
     /// Takes a delivery in hand, or recognises it.
-    pub fn take(&mut self, id: Id, handle: &str) -> Seen {
+    pub fn take(&mut self, id: Id, handle: &str, received_at: Moment) -> Seen {
         if let Some(newest) = self.ids.get_mut(&id) {
-            *newest = Some(handle.to_owned());
+            *newest = Some(Newer {
+                handle: handle.to_owned(),
+                received_at,
+            });
             return Seen::InHand;
         }
         self.ids.insert(id, None);
@@ -75,9 +87,9 @@ impl Hands {
         }
     }
 
-    /// The newest handle that came after the first, if any.
-    pub fn newest(&self, id: Id) -> Option<&str> {
-        self.ids.get(&id).and_then(|handle| handle.as_deref())
+    /// The newest receive that came after the first, if any.
+    pub fn newest(&self, id: Id) -> Option<&Newer> {
+        self.ids.get(&id).and_then(Option::as_ref)
     }
 
     /// Lets go of an id.

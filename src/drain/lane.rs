@@ -17,6 +17,7 @@ use super::{send, settle};
 use crate::journal::{Delivery as Policy, Next, Page, RecordState, Totals};
 use crate::ledger::{LedgerError, Transition};
 use crate::port::{Clock, Moment, Ports};
+use crate::rules::Rule;
 use crate::stop::Reason;
 
 /// Where a lane's pages come from.
@@ -90,6 +91,7 @@ impl<P: Ports> Lane<P> {
             }
             let done_list = done.as_ref().map_or(&[][..], |d| &d.deliveries);
             let next_list = next.as_ref().map_or(&[][..], |n| &n.deliveries);
+            settle::too_early(&ctx, done_list).await;
             if !self.save(done_list, next_list).await {
                 return;
             }
@@ -129,7 +131,7 @@ impl<P: Ports> Lane<P> {
                     delivery.park.set(true);
                     delivery.decide(Fate::Refused("refused earlier in this run".to_owned()));
                 }
-                _ if now >= delivery.deadline => delivery.decide(Fate::Unsent(Back::Later)),
+                _ if now >= ctx.deadline(delivery) => delivery.decide(Fate::Unsent(Back::Later)),
                 // A process that may be taken for dead takes no doubt: it could not send it.
                 Step::Send { attempt, .. } if attempt > 0 && !ctx.is_fresh() => {
                     delivery.decide(Fate::Unsent(Back::Later));
@@ -221,14 +223,15 @@ impl<P: Ports> Lane<P> {
             // Not prepared yet, so surely not sent: may still be given back.
             let now = ctx.now();
             for delivery in next.iter().filter(|d| d.is_open()) {
-                if now >= delivery.deadline {
+                if now >= ctx.deadline(delivery) {
                     delivery.decide(Fate::Unsent(Back::Later));
                 } else if ctx.stop.forbids_sending() {
                     delivery.decide(Fate::Unsent(Back::Now));
                 }
             }
             self.keep_group_order(next);
-            let page = self.page(done, next);
+            let prepared = if ctx.keeps(Rule::Prepare) { next } else { &[] };
+            let page = self.page(done, prepared);
             let Some(journal) = &ctx.journal else {
                 return true;
             };

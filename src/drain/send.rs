@@ -204,7 +204,11 @@ async fn send_batch<P: Ports>(
         return Again::Now;
     }
     // The earliest deadline bounds the wait: with the rate changed meanwhile it could be long.
-    let deadline = batch.iter().map(|d| d.deadline).min().unwrap_or_default();
+    let deadline = batch
+        .iter()
+        .map(|d| ctx.deadline(d))
+        .min()
+        .unwrap_or_default();
     let paced = tokio::select! {
         biased;
         () = ctx.stop.sending_forbidden() => false,
@@ -221,7 +225,7 @@ async fn send_batch<P: Ports>(
     }
     let now = ctx.now();
     let (late, timely): (Vec<&Delivery>, Vec<&Delivery>) =
-        batch.iter().copied().partition(|d| now >= d.deadline);
+        batch.iter().copied().partition(|d| now >= ctx.deadline(d));
     late.iter()
         .for_each(|d| d.decide(Fate::Unsent(Back::Later)));
     if timely.is_empty() || !paced {
@@ -340,7 +344,11 @@ fn put_aside_failed<P: Ports>(ctx: &Context<P>, delivery: &Delivery, code: &str)
 
 /// The heartbeat is too old to send: waits for the next good one, as long as the batch has time.
 async fn wait_for_a_beat<P: Ports>(ctx: &Context<P>, batch: &[&Delivery]) -> Again {
-    let deadline = batch.iter().map(|d| d.deadline).min().unwrap_or_default();
+    let deadline = batch
+        .iter()
+        .map(|d| ctx.deadline(d))
+        .min()
+        .unwrap_or_default();
     let fresh = ctx.fresh.notified();
     if !ctx.is_fresh() {
         tokio::select! {
@@ -351,7 +359,7 @@ async fn wait_for_a_beat<P: Ports>(ctx: &Context<P>, batch: &[&Delivery]) -> Aga
         }
     }
     let now = ctx.now();
-    for delivery in batch.iter().filter(|d| now >= d.deadline) {
+    for delivery in batch.iter().filter(|d| now >= ctx.deadline(d)) {
         delivery.decide(Fate::Unsent(Back::Later));
     }
     Again::Now

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::journal::Delivery;
+use crate::rules::Rules;
 use crate::window::Window;
 
 /// A destination as the drain must know it.
@@ -133,6 +134,8 @@ pub struct Settings {
     pub page: usize,
     /// The durations.
     pub timings: Timings,
+    /// [`Rules::ALL`], but for tests that break one.
+    pub rules: Rules,
 }
 
 impl Settings {

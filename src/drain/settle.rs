@@ -11,6 +11,7 @@ use crate::journal::Fact;
 use crate::ledger::Listed;
 use crate::message::{BATCH_ENTRIES, ReceiptOutcome, VISIBILITY_MAX_S};
 use crate::port::{Clock, Ports, Source};
+use crate::rules::Rule;
 
 /// Settles a page that stands marked in the journal: when this returns, nothing of it is owed by this lane any more, or
 /// nothing may be touched.
@@ -65,6 +66,16 @@ pub async fn settle<P: Ports>(ctx: &Context<P>, lane: usize, page: &[Delivery]) 
     }
 }
 
+/// What must wait until the page is written, and does not where a test breaks the rule that says so.
+pub async fn too_early<P: Ports>(ctx: &Context<P>, page: &[Delivery]) {
+    if !ctx.keeps(Rule::MarkBeforeDelete) {
+        delete(ctx, pick(page, |f| *f == Fate::Sent)).await;
+    }
+    if !ctx.keeps(Rule::PageBeforeVisibility) {
+        release(ctx, pick(page, |f| matches!(f, Fate::Unsent(_)))).await;
+    }
+}
+
 fn pick(page: &[Delivery], wanted: impl Fn(&Fate) -> bool) -> Vec<&Delivery> {
     page.iter().filter(|d| wanted(&d.fate.borrow())).collect()
 }
@@ -73,25 +84,41 @@ fn handle<P: Ports>(ctx: &Context<P>, delivery: &Delivery) -> String {
     let hands = ctx.hands.borrow();
     let newest = hands.newest(delivery.message.id);
     newest
-        .unwrap_or(&delivery.message.receipt_handle)
-        .to_owned()
+        .map_or(&delivery.message.receipt_handle, |n| &n.handle)
+        .clone()
 }
 
 /// Deletes, and hands over whatever was not deleted for sure before its deadline.
 async fn delete<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
-    if let Some(journal) = &ctx.journal {
-        // The hold queue's name for a copy is kept before the original goes.
-        let held = list.iter().filter_map(|d| match &*d.fate.borrow() {
-            Fate::Held(held_as) => Some((d.message.id, held_as.clone())),
-            _ => None,
-        });
-        let notes = held.map(|(id, held_as)| async move {
-            if let Err(error) = journal.ledger.note_held_as(id, &held_as, ctx.name()).await {
-                ctx.note_table(&error);
+    let (held, others): (Vec<_>, Vec<_>) = list
+        .into_iter()
+        .partition(|d| matches!(*d.fate.borrow(), Fate::Held(_)));
+    futures::join!(delete_all(ctx, others), async {
+        note_held(ctx, &held).await;
+        delete_all(ctx, held).await;
+    });
+}
+
+/// Notes the hold queue's name for each copy. Goes on until that stands, or nothing may be touched: with the original gone, a
+/// record that does not say *held* would leave its id in doubt for ever.
+async fn note_held<P: Ports>(ctx: &Context<P>, held: &[&Delivery]) {
+    let Some(journal) = &ctx.journal else { return };
+    let notes = held.iter().filter_map(|d| match &*d.fate.borrow() {
+        Fate::Held(held_as) => Some((d.message.id, held_as.clone())),
+        _ => None,
+    });
+    let notes = notes.map(|(id, held_as)| async move {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        while let Err(error) = journal.ledger.note_held_as(id, &held_as, ctx.name()).await {
+            if !ctx.bear(&error, &mut backoff).await {
+                return;
             }
-        });
-        futures::future::join_all(notes).await;
-    }
+        }
+    });
+    futures::future::join_all(notes).await;
+}
+
+async fn delete_all<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
     let batches = list.chunks(BATCH_ENTRIES);
     let unsettled = futures::future::join_all(batches.map(|b| delete_batch(ctx, b))).await;
     hand_over(ctx, unsettled.into_iter().flatten().collect()).await;
@@ -105,7 +132,7 @@ async fn delete_batch<'a, P: Ports>(ctx: &Context<P>, batch: &[&'a Delivery]) ->
     loop {
         let now = ctx.now();
         todo.retain(|d| {
-            let timely = now < d.deadline;
+            let timely = now < ctx.deadline(d);
             if !timely {
                 unsettled.push(*d);
             }
@@ -117,12 +144,14 @@ async fn delete_batch<'a, P: Ports>(ctx: &Context<P>, batch: &[&'a Delivery]) ->
         let handles: Vec<String> = todo.iter().map(|d| handle(ctx, d)).collect();
         let outcomes = ctx.wiring.source.delete(&handles).await;
         let answered = ctx.now();
+        let in_time =
+            |d: &Delivery| answered < ctx.deadline(d) || !ctx.keeps(Rule::LateDeleteSettlesNothing);
         let mut again = Vec::new();
         let mut code = None;
         for (delivery, outcome) in todo.iter().zip(outcomes) {
             match outcome {
                 // A delete answered late may have met a newer delivery's handle: it settles nothing.
-                ReceiptOutcome::Done if answered < delivery.deadline => {}
+                ReceiptOutcome::Done if in_time(delivery) => {}
                 ReceiptOutcome::Done | ReceiptOutcome::Stale(_) => unsettled.push(*delivery),
                 ReceiptOutcome::Retry(c) => {
                     code = Some(c);
@@ -150,6 +179,9 @@ async fn hand_over<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
         }
         return;
     };
+    if !ctx.keeps(Rule::HandOver) {
+        return;
+    }
     let one = |delivery: &Delivery| {
         let id = delivery.message.id;
         let fact = delivery.entry().map(|e| Fact::of(&e));

@@ -152,10 +152,11 @@ impl<P: Ports> Ledger<P> {
         number: i64,
         doing: &Doing,
     ) -> Result<Beaten, LedgerError> {
-        let when = all([
-            Test::Eq("v".into(), Datum::N(number - 1)),
-            Test::No("fenced".into()),
-        ]);
+        let before = match self.rules.keeps(Rule::NumberedBeats) {
+            true => Test::Eq("v".into(), Datum::N(number - 1)),
+            false => Test::Lt("v".into(), number),
+        };
+        let when = all([before, Test::No("fenced".into())]);
         let set = Beat::doing_item(doing, number, self.now_ms());
         match self.update(beat_key(process), when, set, KEPT).await {
             Ok(new) => Ok(Beaten::Alive(Box::new(Beat::read(&new)?))),
@@ -179,6 +180,9 @@ impl<P: Ports> Ledger<P> {
     /// # Errors
     /// When the table cannot be written.
     pub async fn fence(&self, process: &str, number: i64, by: &str) -> Result<bool, LedgerError> {
+        if !self.rules.keeps(Rule::Fence) {
+            return Ok(true);
+        }
         let when = all([
             Test::Eq("v".into(), Datum::N(number)),
             Test::No("fenced".into()),
@@ -310,7 +314,11 @@ impl<P: Ports> Ledger<P> {
         lane: u32,
         sequence: i64,
     ) -> Result<bool, LedgerError> {
-        let when = vec![vec![Test::Absent, Test::Eq("q".into(), Datum::N(sequence))]];
+        let as_read = vec![vec![Test::Absent, Test::Eq("q".into(), Datum::N(sequence))]];
+        let when = match self.rules.keeps(Rule::PageDeletedAsRead) {
+            true => as_read,
+            false => Vec::new(),
+        };
         match self.delete(page_key(process, lane), when).await {
             Ok(()) => Ok(true),
             Err(StoreError::Conflict(_)) => Ok(false),

@@ -26,11 +26,13 @@ impl<P: Ports> Ledger<P> {
     ) -> Result<(), LedgerError> {
         set.insert("by".into(), Datum::S(by.to_owned()));
         set.insert("at".into(), Datum::N(self.now_ms()));
-        match self
-            .update(self.record_key(id), when, set, RECORD_KEPT)
-            .await
-        {
-            Ok(_) => Ok(()),
+        let key = self.record_key(id);
+        let written = match self.rules.keeps(Rule::RecordsAccumulate) {
+            true => self.update(key, when, set, RECORD_KEPT).await.map(|_| ()),
+            false => self.put(key, when, set, RECORD_KEPT).await,
+        };
+        match written {
+            Ok(()) => Ok(()),
             // Already said, by ourselves or by somebody else: facts only accumulate.
             Err(StoreError::Conflict(_)) => Ok(()),
             Err(error) => Err(error.into()),

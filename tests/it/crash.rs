@@ -182,7 +182,7 @@ fn an_unsure_answer_at_every_call() {
         Fault::Late(45_000),
         Fault::Twice,
         Fault::Echo(45_000),
-        Fault::ServerFaultAfter,
+        Fault::InternalAfter,
     ];
     every_call(&plain(), 1, &faults);
     every_call(&at_most_once(), 1, &faults);
@@ -194,7 +194,7 @@ fn a_refused_call_at_every_call() {
     let faults = [
         Fault::Refused,
         Fault::Throttled,
-        Fault::ServerFault,
+        Fault::Internal,
         Fault::Entries,
         Fault::Copy(1),
         Fault::Copy(2),

@@ -14,6 +14,7 @@ mod jobdef;
 #[cfg(feature = "local")]
 mod local;
 mod model;
+mod mutants;
 #[cfg(feature = "local")]
 mod ops;
 mod plan;
@@ -22,12 +23,4 @@ mod scale;
 mod record;
 mod sim;
 mod window;
-#[allow(
-    dead_code,
-    clippy::collapsible_if,
-    clippy::enum_variant_names,
-    clippy::ptr_arg,
-    clippy::type_complexity,
-    reason = "a world has more in it than each scenario looks at"
-)]
 mod world;

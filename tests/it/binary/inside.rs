@@ -20,6 +20,7 @@ use sqs_drain::local::{EntryFault, Rule};
 use sqs_drain::message::BATCH_BYTES;
 use sqs_drain::port::{Clock, Moment, Ports, WallTimes};
 use sqs_drain::report::RouteReport;
+use sqs_drain::rules::Rules;
 use sqs_drain::stop::Stop;
 use sqs_drain::window::Window;
 use tokio::task::LocalSet;
@@ -137,6 +138,7 @@ async fn prepared<C: Clock + 'static>(
         lanes: 2,
         page: 50,
         timings: TIMINGS,
+        rules: Rules::ALL,
     };
     (wiring, settings)
 }

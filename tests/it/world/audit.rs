@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
+use sqs_drain::journal::{Entry as PageEntry, Mark, Page};
 use sqs_drain::message::Id;
+use sqs_drain::port::{Change, Datum, Item, Key, Write};
 
 use super::engine::{Core, Mood};
 use super::fault::Fault;
@@ -21,6 +23,15 @@ pub struct Rate {
     pub burst: u64,
 }
 
+/// Whether the table lists an id.
+pub type Listed = Rc<dyn Fn(&Table, Id) -> bool>;
+
+/// Whether the window is open at a time of day (ms since the epoch).
+pub type Open = Rc<dyn Fn(i64) -> bool>;
+
+/// The group id of a copy.
+pub type GroupOf = Rc<dyn Fn(&Payload) -> Option<String>>;
+
 /// What a scenario promises.
 #[derive(Clone)]
 pub struct Rules {
@@ -31,15 +42,15 @@ pub struct Rules {
     /// Doubles are given up on (no journal).
     pub may_double: bool,
     /// Whether the table lists this id as a doubt (in any of its states) or a resend.
-    pub listed: Rc<dyn Fn(&Table, Id) -> bool>,
+    pub listed: Listed,
     /// The attribute of a heartbeat that ends its process.
     pub fenced: &'static str,
     /// Open or not at a time of day (ms since the epoch); none is always open.
-    pub window: Option<Rc<dyn Fn(i64) -> bool>>,
+    pub window: Option<Open>,
     /// The rate; none is no limit.
     pub rate: Option<Rate>,
     /// The group id that the copy of this original must have.
-    pub group: Rc<dyn Fn(&Payload) -> Option<String>>,
+    pub group: GroupOf,
 }
 
 impl Rules {
@@ -84,6 +95,12 @@ pub struct Audit {
     /// Origin of the last first copy, by destination and group.
     last_of_group: BTreeMap<(usize, String), usize>,
     starts: VecDeque<(u64, u64)>,
+    /// Ids that a page or a record has called sent.
+    marked: BTreeSet<Id>,
+    /// Who deleted a test message from where it was parked.
+    deleted_by: BTreeMap<usize, usize>,
+    /// Processes that were fenced or removed by another while they lived.
+    swept_alive: BTreeSet<usize>,
     violations: Vec<String>,
 }
 
@@ -163,17 +180,23 @@ impl Audit {
     fn may_send(&mut self, core: &Rc<Core>, process: &Process, rules: &Rules, entries: &[Entry]) {
         let (now, label) = (core.now(), process.label());
         let queues = core.queues.borrow();
-        for origin in entries.iter().filter_map(|e| e.payload.origin()) {
+        for entry in entries {
+            let Some(origin) = entry.payload.origin() else {
+                continue;
+            };
             let Some(original) = self.originals.get(origin) else {
                 continue;
             };
             let source = &queues[original.queue];
-            if !source.is_held_by(now, origin, process.pid) && !source.copied.contains_key(&origin)
-            {
-                self.broken(
-                    now,
-                    format!("{label} sends m{origin} and does not hold it any more"),
-                );
+            let id = Id::of(&original.message_id);
+            if !source.is_hidden_by(now, &entry.handle) {
+                let what = format!("{label} sends m{origin} and does not hold it any more");
+                self.broken(now, what);
+            }
+            // Of a copy of SQS's own making another process knows nothing.
+            if self.marked.contains(&id) && !source.copied.contains_key(&origin) {
+                let what = format!("{label} sends m{origin}, which was marked as sent");
+                self.broken(now, what);
             }
         }
         let beat = process.beats_as.borrow();
@@ -247,10 +270,10 @@ impl Audit {
             mood.fault,
             Some(Fault::Late(_) | Fault::HeldBack(_) | Fault::Slow(_))
         );
-        if let (Some(open), false) = (&rules.window, excused) {
-            if !open(core.service_ms()) {
-                self.broken(now, format!("m{origin} accepted outside the window"));
-            }
+        if let (Some(open), false) = (&rules.window, excused)
+            && !open(core.service_ms())
+        {
+            self.broken(now, format!("m{origin} accepted outside the window"));
         }
     }
 
@@ -269,12 +292,100 @@ impl Audit {
     /// A message left a queue by a delete.
     pub fn deleted(&mut self, core: &Rc<Core>, mood: &Mood, queue: usize, origin: usize) {
         let parked_here = self.originals.get(origin).is_some_and(|o| o.queue == queue);
+        if parked_here {
+            self.deleted_by.insert(origin, mood.pid);
+        }
         if self.rules.is_some() && parked_here && !self.kept.contains(&origin) {
             let process = core.process(mood.pid).label();
             self.broken(
                 core.now(),
                 format!("{process} deleted m{origin}, which no queue accepted"),
             );
+        }
+    }
+
+    /// A write to the table took effect.
+    pub fn written(&mut self, core: &Core, mood: &Mood, write: &Write) {
+        let item = match &write.change {
+            Change::Put(item) => item,
+            Change::Update { set, .. } => set,
+            Change::Delete => &Item::new(),
+        };
+        let gone = write.key.sk.starts_with("page#") && write.change == Change::Delete;
+        if gone || (write.key.sk == "beat" && item.contains_key("fenced")) {
+            // Fenced or swept: by another, or by itself at its end.
+            let processes = core.processes.borrow();
+            let owner = processes.iter().find(|p| {
+                let beat = p.beats_as.borrow();
+                !p.is_dead() && beat.as_ref().is_some_and(|b| b.pk == write.key.pk)
+            });
+            let swept = owner.filter(|p| p.pid != mood.pid);
+            self.swept_alive.extend(swept.map(|p| p.pid));
+        }
+        if write.key.sk.starts_with("page#") {
+            let sent = entries_of(item)
+                .into_iter()
+                .filter(|e| e.mark == Mark::Sent);
+            self.marked.extend(sent.map(|e| e.id));
+        } else if let (Some(id), true) = (id_of(&write.key), item.contains_key("sent")) {
+            self.marked.insert(id);
+        }
+    }
+
+    /// A process made a message visible at once: a page of its own that still has it as under way would, at a death, make
+    /// a doubt of what was surely not sent.
+    pub fn released(&mut self, core: &Core, mood: &Mood, queue: usize, handle: &str) {
+        let process = core.process(mood.pid);
+        let queues = core.queues.borrow();
+        let (Some(beat), Some(stored)) = (&*process.beats_as.borrow(), queues[queue].under(handle))
+        else {
+            return;
+        };
+        let pages = core.table.borrow().query(&beat.pk, "page#");
+        let mut entries = pages.iter().flat_map(|(_, item)| entries_of(item));
+        if entries.any(|e| e.id == stored.id() && !e.mark.is_counted()) {
+            let (label, origin) = (process.label(), stored.payload.origin());
+            let what =
+                format!("{label} releases {origin:?}, which its page still has as under way");
+            self.broken(core.now(), what);
+        }
+    }
+
+    /// Doubts that nobody can settle any more, because the message is gone. A process that is given up while it lives may
+    /// settle what the sweep lists at the same time.
+    pub fn check_doubts_owed(&mut self, core: &Core, source: usize, aside: &[usize], name: &str) {
+        let queues = core.queues.borrow();
+        let mut there = BTreeSet::new();
+        for queue in aside.iter().chain([&source]) {
+            there.extend(queues[*queue].stored.iter().map(|s| s.id()));
+        }
+        let table = core.table.borrow();
+        for origin in 0..self.originals.len() {
+            let id = Id::of(&self.originals[origin].message_id);
+            let Some(record) = table.get(&Key::new(format!("id#{name}#{id}"), "id")) else {
+                continue;
+            };
+            let number = |name: &str| match record.get(name) {
+                Some(Datum::N(n)) => *n,
+                _ => 0,
+            };
+            let settled = [
+                "sent",
+                "holding",
+                "held",
+                "rejecting",
+                "rejected",
+                "dropped",
+            ];
+            let open = number("doubts") > number("resent")
+                && !settled.iter().any(|name| record.contains_key(*name));
+            let deleter = self.deleted_by.get(&origin);
+            let excused = queues[source].copied.contains_key(&origin)
+                || deleter.is_some_and(|pid| self.swept_alive.contains(pid));
+            if open && !there.contains(&id) && !excused {
+                let what = format!("m{origin} ({id}) is in doubt for ever: {deleter:?} deleted it");
+                self.broken(core.now(), what);
+            }
         }
     }
 
@@ -353,4 +464,18 @@ impl Audit {
     pub fn doubles(&self) -> usize {
         self.delivered.values().map(|pids| pids.len() - 1).sum()
     }
+}
+
+/// The ids in a page as it is written.
+fn entries_of(page: &Item) -> Vec<PageEntry> {
+    match page.get("i") {
+        Some(Datum::B(bytes)) => Page::decode_entries(bytes).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+/// The id whose record has this key.
+fn id_of(key: &Key) -> Option<Id> {
+    let name = key.pk.strip_prefix("id#")?;
+    name.rsplit('#').next().map(Id::of)
 }

@@ -95,8 +95,6 @@ pub enum Failure {
 /// What an effect knows of its call.
 #[derive(Clone, Debug)]
 pub struct Mood {
-    /// The number of the call.
-    pub call: u64,
     /// Whose call.
     pub pid: usize,
     /// What goes wrong with it.
@@ -233,13 +231,13 @@ impl Core {
         detail: impl FnOnce() -> String,
         effect: Effect<T>,
     ) -> T {
-        if let Some(rx) = self.post(process, call, detail, effect) {
-            if let Ok((value, stamp)) = rx.await {
-                if let Some(stamp_ms) = stamp {
-                    process.heard_date(stamp_ms, self.now());
-                }
-                return value;
+        if let Some(rx) = self.post(process, call, detail, effect)
+            && let Ok((value, stamp)) = rx.await
+        {
+            if let Some(stamp_ms) = stamp {
+                process.heard_date(stamp_ms, self.now());
             }
+            return value;
         }
         // A dead process is never polled again.
         std::future::pending().await
@@ -267,7 +265,6 @@ impl Core {
             }
         }
         let mood = Mood {
-            call: k,
             pid: process.pid,
             fault: fault.clone(),
         };
@@ -328,8 +325,8 @@ impl Core {
             Some(Fault::Throttled) => refuse(arrives + back, Failure::Throttled),
             Some(Fault::Denied) => refuse(arrives + back, Failure::Denied),
             Some(Fault::Missing) => refuse(arrives + back, Failure::Missing),
-            Some(Fault::ServerFault) => refuse(arrives + back, Failure::ServerFault),
-            Some(Fault::ServerFaultAfter) => {
+            Some(Fault::Internal) => refuse(arrives + back, Failure::ServerFault),
+            Some(Fault::InternalAfter) => {
                 answered(arrives, Then::Silence);
                 refuse(arrives + back, Failure::ServerFault);
             }

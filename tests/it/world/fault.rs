@@ -68,9 +68,9 @@ pub enum Fault {
     /// The queue or table does not exist; no effect.
     Missing,
     /// The service answers with a fault of its own; no effect.
-    ServerFault,
+    Internal,
     /// The service answers with a fault of its own, after the effect.
-    ServerFaultAfter,
+    InternalAfter,
     /// The port's own retry: the first attempt took effect and its answer was lost; the second answers. (Not on sends.)
     Twice,
     /// As `Twice`, but the first attempt takes effect so long after the second was answered. (Not on sends.)
@@ -125,6 +125,8 @@ pub struct Outage {
     pub target: Target,
     /// Only calls of the table about keys that contain this.
     pub only: Option<&'static str>,
+    /// The kinds of call it is confined to; none: all.
+    pub ops: &'static [Op],
     /// From this virtual time (ms).
     pub from_ms: u64,
     /// Until this virtual time (ms).
@@ -133,11 +135,38 @@ pub struct Outage {
     pub fault: Fault,
 }
 
+/// A fault by chance.
+#[derive(Clone, Debug)]
+pub struct Chance {
+    /// What.
+    pub fault: Fault,
+    /// In how many of 10,000 calls it is drawn; where it does not apply to the call it is no fault.
+    pub weight: u32,
+    /// The kinds of call it is confined to; none: all.
+    pub ops: &'static [Op],
+}
+
+impl Chance {
+    /// A fault that any call may meet.
+    pub fn of(fault: Fault, weight: u32) -> Self {
+        Self::on(&[], fault, weight)
+    }
+
+    /// A fault of some kinds of call.
+    pub fn on(ops: &'static [Op], fault: Fault, weight: u32) -> Self {
+        Self { fault, weight, ops }
+    }
+
+    fn applies(&self, op: Op) -> bool {
+        self.fault.applies(op) && (self.ops.is_empty() || self.ops.contains(&op))
+    }
+}
+
 /// Faults by chance: each call draws once, and meets at most one.
 #[derive(Clone, Debug, Default)]
 pub struct Weather {
-    /// A fault and in how many of 10,000 calls it is drawn; one that does not apply to the call is no fault.
-    pub faults: Vec<(Fault, u32)>,
+    /// What may happen.
+    pub faults: Vec<Chance>,
     /// Calm from this virtual time on (ms).
     pub until_ms: u64,
     /// At most so many deaths by chance.
@@ -179,6 +208,7 @@ impl Faults {
         let trouble = self.outages.iter().find(|o| {
             o.target == target
                 && (o.from_ms..o.until_ms).contains(&now_ms)
+                && (o.ops.is_empty() || o.ops.contains(&op))
                 && o.only.is_none_or(|only| about.contains(only))
         });
         if let Some(outage) = trouble {
@@ -192,9 +222,10 @@ impl Faults {
             return None;
         }
         let mut draw = self.rng.below(10_000);
-        for (fault, weight) in &self.weather.faults {
-            if draw < u64::from(*weight) {
-                if !fault.applies(op) || (fault.kills() && self.weather.kills == 0) {
+        for chance in &self.weather.faults {
+            let (fault, weight) = (&chance.fault, u64::from(chance.weight));
+            if draw < weight {
+                if !chance.applies(op) || (fault.kills() && self.weather.kills == 0) {
                     return None;
                 }
                 if fault.kills() {
@@ -202,7 +233,7 @@ impl Faults {
                 }
                 return Some(fault.drawn(&mut self.rng));
             }
-            draw -= u64::from(*weight);
+            draw -= weight;
         }
         None
     }

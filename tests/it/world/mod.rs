@@ -23,6 +23,7 @@ pub mod ports;
 pub mod process;
 pub mod queue;
 pub mod rng;
+pub mod schedule;
 mod show;
 pub mod table;
 pub mod worker;
@@ -32,7 +33,7 @@ mod tests;
 
 pub use audit::{Rate, Rules};
 pub use engine::Core;
-pub use fault::{Fault, Outage, Target, Weather};
+pub use fault::{Chance, Fault, Op, Outage, Target, Weather};
 pub use ports::{ProcessPorts, Sim};
 pub use process::Handle;
 pub use queue::QueueSpec;

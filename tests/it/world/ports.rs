@@ -134,7 +134,7 @@ impl Core {
         let messages = {
             let mut queues = self.queues.borrow_mut();
             let queue = &mut queues[poll.queue];
-            let (messages, dead) = queue.receive(now, poll.max, poll.visibility_ms, poll.mood.pid);
+            let (messages, dead) = queue.receive(now, poll.max, poll.visibility_ms);
             if let Some(Fault::Copy(count)) = poll.mood.fault {
                 let delay = self.rng.borrow_mut().between(0, 5_000);
                 if let Some(origin) = queue.copy_one(now, &messages, count, delay) {
@@ -265,7 +265,7 @@ impl Source for SimSource {
         let limit = self.at.core.timings.get().queue_timeout_ms;
         let n = handles.len();
         let failed = move |f| vec![ReceiptOutcome::Retry(trouble(f).1.into()); n];
-        let call = self.call(Op::Delete, limit, Box::new(failed), show_receipts);
+        let call = self.call(Op::Delete, limit, Box::new(failed), |a| show_receipts(a));
         let (queue, handles) = (self.queue, handles.to_vec());
         let detail = || format!("q{queue} {}", handles.join(" "));
         let text = if self.at.core.logged() {
@@ -307,7 +307,9 @@ impl Source for SimSource {
         let limit = self.at.core.timings.get().queue_timeout_ms;
         let n = handles.len();
         let failed = move |f| vec![ReceiptOutcome::Retry(trouble(f).1.into()); n];
-        let call = self.call(Op::Visibility, limit, Box::new(failed), show_receipts);
+        let call = self.call(Op::Visibility, limit, Box::new(failed), |a| {
+            show_receipts(a)
+        });
         let (queue, handles) = (self.queue, handles.to_vec());
         let text = match self.at.core.logged() {
             true => format!("q{queue} {handles:?}"),
@@ -318,7 +320,12 @@ impl Source for SimSource {
                 if core.entry_fails(mood) {
                     return ReceiptOutcome::Retry("InternalError".into());
                 }
-                core.queues.borrow_mut()[queue].set_visibility(core.now(), handle, ms(*to))
+                let outcome =
+                    core.queues.borrow_mut()[queue].set_visibility(core.now(), handle, ms(*to));
+                if outcome == ReceiptOutcome::Done && to.is_zero() {
+                    core.audit.borrow_mut().released(core, mood, queue, handle);
+                }
+                outcome
             });
             let outcomes = outcomes.collect();
             core.stir(queue);
@@ -398,7 +405,7 @@ impl Sink for SimSink {
             about: String::new(),
             limit_ms: core.timings.get().send_timeout_ms,
             failed: Box::new(move |f| vec![send_failed(f); n]),
-            show: show_sent,
+            show: |a| show_sent(a),
         };
         let text = match core.logged() {
             true => {
@@ -417,7 +424,7 @@ impl Sink for SimSink {
                     };
                 }
                 let mut queues = core.queues.borrow_mut();
-                let outcome = queues[queue].accept(core.now(), mood.pid, mood.call, entry);
+                let outcome = queues[queue].accept(core.now(), mood.pid, entry);
                 drop(queues);
                 if matches!(outcome, SendOutcome::Accepted { .. }) {
                     core.audit.borrow_mut().accepted(core, mood, queue);
@@ -478,8 +485,11 @@ impl Store for SimStore {
             true => short_write(&write),
             false => String::new(),
         };
-        let effect = Rc::new(move |core: &Rc<Core>, _: &Mood, done: Done<_>| {
+        let effect = Rc::new(move |core: &Rc<Core>, mood: &Mood, done: Done<_>| {
             let answer = core.table.borrow_mut().write(&write);
+            if answer.is_ok() {
+                core.audit.borrow_mut().written(core, mood, &write);
+            }
             done(core, answer);
         });
         self.at

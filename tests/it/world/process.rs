@@ -46,8 +46,6 @@ pub struct Process {
     pub pid: usize,
     /// The name it was started under.
     pub name: String,
-    /// When it started (virtual ms).
-    pub born_ms: u64,
     /// Cancelled by SIGTERM.
     pub term: CancellationToken,
     /// Chance, as this process draws it.
@@ -163,10 +161,10 @@ impl Running {
     /// Polls when it may and wants to be; false when it was not.
     pub fn step(&mut self, core: &Rc<Core>, cx: &Context<'_>) -> bool {
         let process = &self.process;
-        if let Ok(mut world) = process.wake.world.lock() {
-            if !world.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-                *world = Some(cx.waker().clone());
-            }
+        if let Ok(mut world) = process.wake.world.lock()
+            && !world.as_ref().is_some_and(|w| w.will_wake(cx.waker()))
+        {
+            *world = Some(cx.waker().clone());
         }
         if process.is_dead()
             || process.is_frozen()
@@ -213,7 +211,6 @@ impl Core {
         let process = Rc::new(Process {
             pid,
             name: name.to_owned(),
-            born_ms: self.now(),
             term: CancellationToken::new(),
             wall_offset_ms: Cell::new(0),
             beats_as: RefCell::default(),

@@ -42,8 +42,6 @@ pub fn origin(body: &str) -> Option<usize> {
 /// A queue's settings.
 #[derive(Clone, Debug, Default)]
 pub struct QueueSpec {
-    /// The name the log uses.
-    pub name: &'static str,
     /// FIFO rules.
     pub fifo: bool,
     /// `DelaySeconds`, in milliseconds.
@@ -71,19 +69,13 @@ pub struct Stored {
     /// Which handle is the newest; handles count up over the queue.
     handle: u64,
     received_at_ms: u64,
-    /// The process of its newest receive.
-    holder: Option<usize>,
 }
 
 /// A copy that a queue accepted.
 #[derive(Clone)]
 pub struct Accepted {
-    /// Virtual time of the effect (ms).
-    pub at_ms: u64,
     /// The process whose call it was.
     pub pid: usize,
-    /// The number of the call.
-    pub call: u64,
     /// Which test message, by the body that arrived.
     pub origin: Option<usize>,
     /// What arrived.
@@ -173,7 +165,6 @@ impl Queue {
             receive_count: 0,
             handle: 0,
             received_at_ms: 0,
-            holder: None,
         });
         self.remember(now_ms);
     }
@@ -190,7 +181,6 @@ impl Queue {
         now_ms: u64,
         max: usize,
         visibility_ms: u64,
-        holder: usize,
     ) -> (Vec<Message>, Vec<Stored>) {
         let mut taken = Vec::new();
         let mut dead = Vec::new();
@@ -231,7 +221,6 @@ impl Queue {
             s.visible_at_ms = now_ms + visibility_ms;
             s.received_at_ms = now_ms;
             s.handle = handle;
-            s.holder = Some(holder);
             taken.push(s.delivery(fifo));
         }
         for i in remove.into_iter().rev() {
@@ -268,7 +257,6 @@ impl Queue {
             visible_at_ms: now_ms + delay_ms,
             handle: 0,
             received_at_ms: 0,
-            holder: None,
             ..s.clone()
         };
         let origin = copy.payload.origin();
@@ -326,7 +314,7 @@ impl Queue {
     }
 
     /// Takes one entry of a send.
-    pub fn accept(&mut self, now_ms: u64, pid: usize, call: u64, entry: &Entry) -> SendOutcome {
+    pub fn accept(&mut self, now_ms: u64, pid: usize, entry: &Entry) -> SendOutcome {
         if entry
             .payload
             .origin()
@@ -348,9 +336,7 @@ impl Queue {
         };
         let earlier = first.map(|(_, id)| id.clone());
         self.accepted.push(Accepted {
-            at_ms: now_ms,
             pid,
-            call,
             origin: entry.payload.origin(),
             payload: entry.payload.clone(),
             deduplication_id: dedup.clone(),
@@ -395,14 +381,18 @@ impl Queue {
         self.history.push_back((now_ms, self.counts(now_ms)));
     }
 
-    /// Whether a test message is hidden here because this process received it last.
-    pub fn is_held_by(&self, now_ms: u64, origin: usize, pid: usize) -> bool {
-        let of = self
-            .stored
-            .iter()
-            .filter(|s| s.payload.origin() == Some(origin));
-        let mut held = of.filter(|s| s.holder == Some(pid));
-        held.any(|s| s.visible_at_ms > now_ms)
+    /// Whether what was handed out under this handle is still hidden by it: nobody else can have received it since.
+    pub fn is_hidden_by(&self, now_ms: u64, handle: &str) -> bool {
+        parse_handle(handle).is_some_and(|(uid, n)| {
+            let mut all = self.stored.iter();
+            all.any(|s| s.uid == uid && s.handle == n && s.visible_at_ms > now_ms)
+        })
+    }
+
+    /// The message that this handle is for.
+    pub fn under(&self, handle: &str) -> Option<&Stored> {
+        let (uid, _) = parse_handle(handle)?;
+        self.stored.iter().find(|s| s.uid == uid)
     }
 
     /// When the next hidden message becomes visible.
@@ -413,6 +403,11 @@ impl Queue {
 }
 
 impl Stored {
+    /// The journal's name of it.
+    pub fn id(&self) -> Id {
+        Id::of(&self.message_id)
+    }
+
     fn in_flight(&self, now_ms: u64) -> bool {
         self.visible_at_ms > now_ms && self.handle != 0
     }
@@ -440,6 +435,8 @@ pub struct Entry {
     pub payload: Rc<Payload>,
     /// Its deduplication id.
     pub deduplication_id: Option<String>,
+    /// The receipt handle of the delivery it is a copy of.
+    pub handle: String,
 }
 
 impl Entry {
@@ -456,6 +453,7 @@ impl Entry {
                 group_id: outgoing.group_id.map(str::to_owned),
             }),
             deduplication_id: outgoing.deduplication_id.map(str::to_owned),
+            handle: message.receipt_handle.clone(),
         }
     }
 }

@@ -17,7 +17,7 @@ pub fn show_received(answer: &Result<Vec<Message>, QueueError>) -> String {
     }
 }
 
-pub fn show_receipts(answer: &Vec<ReceiptOutcome>) -> String {
+pub fn show_receipts(answer: &[ReceiptOutcome]) -> String {
     let one = |o: &ReceiptOutcome| match o {
         ReceiptOutcome::Done => "done".to_owned(),
         ReceiptOutcome::Retry(code) => format!("retry:{code}"),
@@ -26,7 +26,7 @@ pub fn show_receipts(answer: &Vec<ReceiptOutcome>) -> String {
     answer.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
-pub fn show_sent(answer: &Vec<SendOutcome>) -> String {
+pub fn show_sent(answer: &[SendOutcome]) -> String {
     let one = |o: &SendOutcome| match o {
         SendOutcome::Accepted { .. } => "accepted".to_owned(),
         SendOutcome::Rejected(code) => format!("rejected:{code}"),

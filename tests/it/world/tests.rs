@@ -56,11 +56,9 @@ async fn naive(ports: ProcessPorts) -> usize {
 fn world(seed: u64) -> World {
     let world = World::logged(seed);
     world.queue(QueueSpec {
-        name: "wait",
         ..QueueSpec::default()
     });
     world.queue(QueueSpec {
-        name: "schedule",
         ..QueueSpec::default()
     });
     world.hold_to(Rules::new(&[1]));
@@ -90,7 +88,7 @@ fn stormy(seed: u64) -> World {
     let mut world = world(seed);
     world.park(0, 40, 3);
     world.weather(Weather {
-        faults: vec![
+        faults: [
             (Fault::KillAfter, 100),
             (Fault::KillBefore, 100),
             (Fault::Freeze(90_000), 100),
@@ -107,12 +105,14 @@ fn stormy(seed: u64) -> World {
             (Fault::Copy(1), 200),
             (Fault::Copy(2), 200),
             (Fault::Throttled, 200),
-            (Fault::ServerFault, 200),
-            (Fault::ServerFaultAfter, 200),
+            (Fault::Internal, 200),
+            (Fault::InternalAfter, 200),
             (Fault::Denied, 50),
             (Fault::Missing, 50),
             (Fault::Refused, 50),
-        ],
+        ]
+        .map(|(fault, weight)| Chance::of(fault, weight))
+        .into(),
         until_ms: 300_000,
         kills: 10,
     });
@@ -189,7 +189,7 @@ fn a_naive_worker_killed_between_send_and_delete_is_caught() {
     assert!(killed_at(2, Fault::KillBefore).contains("twice and not listed"));
     assert_eq!(killed_at(2, Fault::KillAfter), "");
     assert!(killed_at(1, Fault::AnswerLost).contains("twice and not listed"));
-    assert!(killed_at(1, Fault::ServerFaultAfter).contains("twice and not listed"));
+    assert!(killed_at(1, Fault::InternalAfter).contains("twice and not listed"));
     assert!(killed_at(1, Fault::Late(40_000)).contains("twice and not listed"));
     assert_eq!(killed_at(1, Fault::RequestLost), "");
     // Frozen past the visibility, it deletes with an old handle.
@@ -417,6 +417,7 @@ fn an_outage_loses_requests_and_some_answers() {
     world.outage(Outage {
         target: Target::Table,
         only: None,
+        ops: &[],
         from_ms: 0,
         until_ms: 100_000,
         fault: Fault::RequestLost,
@@ -441,13 +442,12 @@ fn an_outage_loses_requests_and_some_answers() {
 #[test]
 fn fifo_groups_are_locked_and_ordered_and_deduplicated() {
     let mut world = World::logged(14);
-    let fifo = |name| QueueSpec {
-        name,
+    let fifo = || QueueSpec {
         fifo: true,
         ..QueueSpec::default()
     };
-    world.queue(fifo("wait.fifo"));
-    world.queue(fifo("schedule.fifo"));
+    world.queue(fifo());
+    world.queue(fifo());
     world.hold_to(Rules::new(&[1]));
     world.park(0, 30, 2);
     let handle = world.spawn("a", |ports| async move {
@@ -503,13 +503,12 @@ fn fifo_groups_are_locked_and_ordered_and_deduplicated() {
 fn a_worker_that_goes_on_in_a_group_after_a_failed_entry_is_caught() {
     let caught = (0..20).any(|seed| {
         let mut world = World::logged(seed);
-        let fifo = |name| QueueSpec {
-            name,
+        let fifo = || QueueSpec {
             fifo: true,
             ..QueueSpec::default()
         };
-        world.queue(fifo("wait.fifo"));
-        world.queue(fifo("schedule.fifo"));
+        world.queue(fifo());
+        world.queue(fifo());
         world.hold_to(Rules::new(&[1]));
         world.park(0, 10, 1);
         world.fault_at(1, Fault::Entries);
@@ -525,7 +524,6 @@ fn the_redrive_rule_moves_what_is_received_too_often() {
     let mut world = World::logged(15);
     let dead = 2;
     world.queue(QueueSpec {
-        name: "wait",
         redrive: Some((dead, 2)),
         ..QueueSpec::default()
     });

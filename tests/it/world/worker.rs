@@ -11,6 +11,7 @@ use sqs_drain::journal::{Delivery, Totals};
 use sqs_drain::message::{BATCH_BYTES, Id};
 use sqs_drain::port::{Datum, Key};
 use sqs_drain::report::RouteReport;
+use sqs_drain::rules::Rule;
 use sqs_drain::stop::{Reason, Stop};
 use sqs_drain::window::Window;
 
@@ -56,6 +57,8 @@ pub struct Setup {
     pub journal: bool,
     /// The run's id, where it is not derived.
     pub run_id: Option<&'static str>,
+    /// Rules of the protocol that the worker breaks.
+    pub without: &'static [Rule],
 }
 
 impl Default for Setup {
@@ -78,6 +81,7 @@ impl Default for Setup {
             visibility_s: 40,
             journal: true,
             run_id: None,
+            without: &[],
         }
     }
 }
@@ -158,30 +162,31 @@ impl Setup {
             lanes: self.lanes,
             page: self.page,
             timings: self.timings(),
+            rules: sqs_drain::rules::Rules::without(self.without),
         }
     }
 
     /// A world with this route's queues and messages, held to its promises.
     pub fn world(&self, seed: u64, logged: bool) -> World {
         let mut world = World::with_log(seed, logged);
-        let queue = |name, fifo| QueueSpec {
-            name,
+        let queue = |fifo| QueueSpec {
             fifo,
             ..QueueSpec::default()
         };
         world.queue(QueueSpec {
             redrive: self.redrive.map(|count| (self.dead_letters(), count)),
-            ..queue("wait", self.fifo)
+            ..queue(self.fifo)
         });
         for _ in 0..self.destinations {
             world.queue(QueueSpec {
                 refuses: self.poison.clone(),
-                ..queue("schedule", self.fifo)
+                ..queue(self.fifo)
             });
         }
-        world.queue(queue("hold", self.fifo));
-        world.queue(queue("reject", self.fifo));
-        world.queue(queue("dead", self.fifo));
+        // Hold, reject, dead letters.
+        for _ in 0..3 {
+            world.queue(queue(self.fifo));
+        }
         let t = self.timings();
         let mut timings = world.timings.get();
         timings.send_timeout_ms = t.send_timeout.as_millis() as u64;
@@ -308,6 +313,7 @@ impl Setup {
         let mut audit = world.audit.borrow_mut();
         audit.check_drained(world, 0, &aside, |origin| stay.contains(&origin));
         audit.check_still_listed(world);
+        audit.check_doubts_owed(world, 0, &aside, SOURCE);
         drop(audit);
         if self.journal {
             self.check_table(world);

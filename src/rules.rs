@@ -1,0 +1,112 @@
+//! The rules of the lane protocol that a test can switch off, one by one, to show that each of them is needed.
+//!
+//! A rule that can be deleted without any test noticing is either not needed or not tested. So each of these is one named
+//! condition at the place where it lives, and `tests/it/mutants.rs` runs the drain without it until the audit of the simulated
+//! world reports a broken promise. The same rules, and more, are switches of the exhaustive model (`docs/model.md`).
+//!
+//! Only a build with debug assertions can break a rule: elsewhere [`Rules::keeps`] is the constant `true`, and no flag,
+//! variable or file setting leads here.
+
+/// One rule. Each says what it demands, why, and the shortest way in which its absence does harm; A and B are processes, m is
+/// a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// An id stands in a page, answered, before its send starts: else nobody knows of a send that its process did not survive.
+    ///
+    /// A sends m and dies; B receives m, finds nothing about it, sends it: a silent double.
+    Prepare,
+    /// A page says what was accepted, answered, before the first of it is deleted: else a death leaves doubts about messages
+    /// that are gone, and nobody can ever settle them.
+    ///
+    /// A sends m, deletes it, dies before the mark; the sweep lists m in doubt for ever.
+    MarkBeforeDelete,
+    /// An id that is not settled by its deadline gets a record of its own before its place in the page is free: the page is read
+    /// by sweepers only, the record by whoever receives the message next.
+    ///
+    /// The answer to A's send of m is lost, A lets go of m; B receives m, finds nothing, sends it: a silent double.
+    HandOver,
+    /// A delete that is answered after the deadline settles nothing: it may have met a newer receive, and SQS answers an old
+    /// handle with success whether it deleted or not.
+    ///
+    /// A freezes with the delete of m in its socket; B receives m; A thaws, the delete has no effect and succeeds, A forgets m, B
+    /// finds nothing about it and sends it: a silent double.
+    LateDeleteSettlesNothing,
+    /// No heartbeat starts while something in a page is past its visibility and not handed over: two beats after a
+    /// receive must mean that what was in hand before it has a record.
+    ///
+    /// A has sent m and cannot write its record; B receives m, sees A beat twice, finds nothing, sends m: a silent double.
+    BeatsWithheld,
+    /// Whoever asks about an id waits for two beats of every other process, not one: the first may have been checked before a
+    /// freeze, or before an outage, and be written after it.
+    ///
+    /// A checks that nothing is overdue and its beat is delayed; m, sent by A, becomes visible; B receives m, A's beat arrives, B
+    /// finds nothing, sends m: a silent double.
+    TwoBeats,
+    /// A heartbeat's retry repeats its number; the number grows only after an answer: else two attempts of one check, both
+    /// delayed, look like two beats.
+    ///
+    /// As for [`Rule::TwoBeats`], with both attempts on their way.
+    NumberedBeats,
+    /// A sweep begins with a write after which every heartbeat of its victim fails: a process that wakes while it is being swept
+    /// must not go on sending.
+    ///
+    /// With [`Rule::PageDeletedAsRead`] one of two lines of defence: without both, A wakes while B sweeps it, beats,
+    /// prepares and sends m; B deletes the page it read before that; m has no record and is sent again: a silent double.
+    Fence,
+    /// A sweep deletes a page only with the sequence that it read, and otherwise reads it again: what was written in between must
+    /// get its records too.
+    ///
+    /// Alone: A's mark of m as sent arrives between B's read and B's delete of the page; m's record says only *in doubt*,
+    /// and m is sent although it was marked.
+    PageDeletedAsRead,
+    /// Facts are added to a record, never put in the place of others: a doubt stays listed when the id is sent, and sent
+    /// stays sent when a sweep adds a doubt.
+    ///
+    /// m was in doubt and sent again; the delete fails, *sent* replaces the doubt: a double that nobody lists.
+    RecordsAccumulate,
+    /// A message that is received again while it is in hand keeps its first deadline: the new receive hides what it handed out,
+    /// and says nothing about what the first one hid.
+    ///
+    /// SQS delivers a copy of m to A, which has m in hand; m's own visibility runs out, B receives it; A sends m on the
+    /// copy's time.
+    FirstDeadlineKept,
+    /// A message that goes back is out of the page before it is visible again: else a death between the two makes a doubt
+    /// of what was surely not sent.
+    ///
+    /// A, told to stop, releases m; B receives, sends and deletes it; A dies with m still prepared in its page, and the sweep lists m
+    /// in doubt for ever.
+    PageBeforeVisibility,
+}
+
+/// Which rules are kept: all of them, but for tests that show what happens otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    broken: &'static [Rule],
+}
+
+impl Rules {
+    /// The protocol.
+    pub const ALL: Self = Self { broken: &[] };
+
+    /// The protocol without some of its rules, for tests. Has no effect in a build without debug assertions.
+    pub const fn without(broken: &'static [Rule]) -> Self {
+        Self { broken }
+    }
+
+    /// Whether a rule is kept. The constant `true` in a build without debug assertions.
+    pub fn keeps(self, rule: Rule) -> bool {
+        !cfg!(debug_assertions) || !self.broken.contains(&rule)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_debug_build_breaks_a_rule() {
+        let broken = Rules::without(&[Rule::Fence]);
+        assert_eq!(broken.keeps(Rule::Fence), !cfg!(debug_assertions));
+        assert!(broken.keeps(Rule::Prepare) && Rules::ALL.keeps(Rule::Fence));
+    }
+}

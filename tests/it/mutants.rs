@@ -1,0 +1,219 @@
+//! Each rule of the protocol is needed, in the code as in the model (`model::mutants`): the drain without it is run under
+//! seeds of some bad weather until the audit reports the promise that it breaks. The whole protocol keeps every promise
+//! in the same weather.
+//!
+//! A climate describes what is frequent, never a schedule.
+
+use sqs_drain::rules::Rule;
+
+use crate::world::schedule::{Climate, Schedule, Spell, Stroke};
+use crate::world::worker::Setup;
+use crate::world::{Chance, Fault, Op, Target};
+
+/// By this seed a broken rule has shown.
+const SEEDS: u64 = 2_000;
+
+/// So many seeds of each climate are run with every rule kept.
+const KEPT: u64 = 20;
+
+const DOUBLED: &str = "twice and not listed";
+const SENT_ALTHOUGH_MARKED: &str = "which was marked as sent";
+const DOUBT_OF_DELETED: &str = "is in doubt for ever";
+const NOT_LISTED: &str = "is not listed any more";
+const NOT_HELD: &str = "does not hold it any more";
+const RELEASED_UNDER_WAY: &str = "which its page still has as under way";
+
+fn run(climate: &Climate, without: &'static [Rule], seed: u64) -> Vec<String> {
+    let mut schedule = Schedule::of(climate, seed);
+    schedule.setup.without = without;
+    let world = schedule.run(false);
+    world.audit.borrow().violations().to_vec()
+}
+
+/// The drain `without` some rules breaks `promise` in this climate; with all of them it breaks none.
+fn caught(without: &'static [Rule], climate: &Climate, promise: &str) {
+    if !cfg!(debug_assertions) {
+        // Only a debug build breaks a rule.
+        return;
+    }
+    let breaks = |seed: &u64| {
+        let broken = run(climate, without, *seed);
+        broken.iter().any(|what| what.contains(promise))
+    };
+    let found = (1..=SEEDS).find(breaks);
+    let Some(found) = found else {
+        panic!("{SEEDS} seeds do not show that {without:?} is needed");
+    };
+    println!("without {without:?}: seed {found} breaks a promise ({promise})");
+    for seed in (1..=KEPT).chain([found]) {
+        let broken = run(climate, &[], seed);
+        assert!(broken.is_empty(), "seed {seed}: {}", broken.join("\n"));
+    }
+}
+
+/// A route that takes its time, so that there is something in hand whenever trouble comes.
+fn flowing(rate: f64) -> Setup {
+    Setup {
+        rate: Some(rate),
+        ..Climate::default().setup
+    }
+}
+
+/// Processes die.
+fn deaths() -> Climate {
+    Climate {
+        setup: flowing(4.0),
+        messages: 10..=25,
+        faults: vec![
+            Chance::of(Fault::KillBefore, 200),
+            Chance::of(Fault::KillAfter, 200),
+        ],
+        kills: 6,
+        storm_ms: 30_000,
+        ..Climate::default()
+    }
+}
+
+fn deletes_fail(ms: std::ops::RangeInclusive<u64>) -> Spell {
+    Spell {
+        target: Target::Queue(0),
+        only: None,
+        ops: &[Op::Delete],
+        fault: Fault::RequestLost,
+        ms,
+    }
+}
+
+/// Writes of these keys are refused for a while; reads are not.
+fn writes_throttled(only: &'static str, ms: std::ops::RangeInclusive<u64>) -> Spell {
+    Spell {
+        target: Target::Table,
+        only: Some(only),
+        ops: &[Op::Write],
+        fault: Fault::Throttled,
+        ms,
+    }
+}
+
+/// Answers of the destination are lost, and the source takes no deletes for a while.
+fn lost_answers() -> Climate {
+    Climate {
+        setup: flowing(4.0),
+        messages: 10..=20,
+        faults: vec![
+            Chance::on(&[Op::Send], Fault::AnswerLost, 2_000),
+            Chance::of(Fault::InternalAfter, 100),
+        ],
+        spells: vec![deletes_fail(20_000..=60_000)],
+        ..Climate::default()
+    }
+}
+
+/// Hosts stand still with a request in the socket; others start meanwhile.
+fn stalls() -> Climate {
+    Climate {
+        faults: vec![Chance::on(&[Op::Delete], Fault::HeldBack(40_000), 5_000)],
+        apart_ms: 35_000,
+        ..Climate::default()
+    }
+}
+
+/// The table takes no records for a while, when they are needed.
+fn no_records() -> Climate {
+    Climate {
+        setup: flowing(2.0),
+        messages: 15..=40,
+        faults: vec![Chance::on(&[Op::Send], Fault::AnswerLost, 1_000)],
+        spells: vec![
+            deletes_fail(15_000..=40_000),
+            writes_throttled("id#", 10_000..=40_000),
+            writes_throttled("id#", 10_000..=40_000),
+        ],
+        storm_ms: 20_000,
+        ..Climate::default()
+    }
+}
+
+/// And heartbeats are lost now and then.
+fn no_records_and_late_beats() -> Climate {
+    let late = Spell {
+        only: Some("beat"),
+        fault: Fault::RequestLost,
+        ..writes_throttled("", 2_000..=8_000)
+    };
+    let mut climate = no_records();
+    climate.storm_ms = 30_000;
+    climate.spells.extend(vec![late; 5]);
+    climate
+}
+
+/// A slow table, and processes that stand still for a little longer than a lease.
+fn slow_sweeps() -> Climate {
+    Climate {
+        setup: flowing(3.0),
+        messages: 30..=60,
+        faults: vec![
+            Chance::on(&[Op::Write, Op::Get, Op::Query], Fault::Slow(1_800), 5_000),
+            Chance::on(&[Op::Write], Fault::HeldBack(15_000), 200),
+        ],
+        strokes: (10_500..=15_000).step_by(500).map(Stroke::Freeze).collect(),
+        struck: 4,
+        storm_ms: 20_000,
+        ..Climate::default()
+    }
+}
+
+/// A destination that takes nothing for a while, and a source that copies.
+fn copies() -> Climate {
+    let closed = |fault| Spell {
+        target: Target::Queue(1),
+        ops: &[Op::Send],
+        fault,
+        ..deletes_fail(20_000..=60_000)
+    };
+    Climate {
+        setup: flowing(4.0),
+        faults: vec![
+            Chance::on(&[Op::Receive], Fault::Copy(1), 3_000),
+            Chance::on(&[Op::Receive], Fault::Copy(2), 3_000),
+        ],
+        spells: vec![closed(Fault::Throttled), closed(Fault::Refused)],
+        ..Climate::default()
+    }
+}
+
+/// Processes are told to stop.
+fn stops() -> Climate {
+    Climate {
+        setup: flowing(4.0),
+        messages: 15..=30,
+        strokes: vec![Stroke::Term, Stroke::Term, Stroke::Kill],
+        struck: 6,
+        storm_ms: 8_000,
+        ..Climate::default()
+    }
+}
+
+macro_rules! mutant {
+    ($($name:ident: without $($rule:ident),+ in $climate:ident => $promise:expr;)+) => {$(
+        #[test]
+        fn $name() {
+            caught(&[$(Rule::$rule),+], &$climate(), $promise);
+        }
+    )+};
+}
+
+mutant! {
+    delete_before_mark: without MarkBeforeDelete in deaths => DOUBT_OF_DELETED;
+    no_prepare: without Prepare in deaths => DOUBLED;
+    no_hand_over_before_the_deadline: without HandOver in lost_answers => DOUBLED;
+    a_late_delete_taken_as_settled: without LateDeleteSettlesNothing in stalls => DOUBLED;
+    heartbeat_although_a_lane_is_past_its_deadline: without BeatsWithheld in no_records => DOUBLED;
+    one_beat_instead_of_two: without TwoBeats in no_records_and_late_beats => DOUBLED;
+    unnumbered_beats: without NumberedBeats in no_records_and_late_beats => DOUBLED;
+    sweep_without_fence_and_sequence: without Fence, PageDeletedAsRead in slow_sweeps => DOUBLED;
+    sweep_without_sequence: without PageDeletedAsRead in slow_sweeps => SENT_ALTHOUGH_MARKED;
+    records_overwritten: without RecordsAccumulate in lost_answers => NOT_LISTED;
+    in_hand_deadline_refreshed: without FirstDeadlineKept in copies => NOT_HELD;
+    visibility_0_before_the_page_is_rewritten: without PageBeforeVisibility in stops => RELEASED_UNDER_WAY;
+}
