@@ -110,7 +110,7 @@ async fn note_held<P: Ports>(ctx: &Context<P>, held: &[&Delivery]) {
     let notes = notes.map(|(id, held_as)| async move {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         while let Err(error) = journal.ledger.note_held_as(id, &held_as, ctx.name()).await {
-            if !ctx.bear(&error, &mut backoff).await {
+            if !ctx.bear(&error, &mut backoff).await || !ctx.keeps(Rule::HeldNotedBeforeDelete) {
                 return;
             }
         }

@@ -21,7 +21,7 @@ const SENT_ALTHOUGH_MARKED: &str = "which was marked as sent";
 const DOUBT_OF_DELETED: &str = "is in doubt for ever";
 const NOT_LISTED: &str = "is not listed any more";
 const NOT_HELD: &str = "does not hold it any more";
-const RELEASED_UNDER_WAY: &str = "which its page still has as under way";
+const RELEASED_PREPARED: &str = "which its page still has as about to be sent";
 
 fn run(climate: &Climate, without: &'static [Rule], seed: u64) -> Vec<String> {
     let mut schedule = Schedule::of(climate, seed);
@@ -134,7 +134,7 @@ fn no_records() -> Climate {
     }
 }
 
-/// And heartbeats are lost now and then.
+/// And heartbeats are lost for a while, or late.
 fn no_records_and_late_beats() -> Climate {
     let late = Spell {
         only: Some("beat"),
@@ -144,6 +144,8 @@ fn no_records_and_late_beats() -> Climate {
     let mut climate = no_records();
     climate.storm_ms = 30_000;
     climate.spells.extend(vec![late; 5]);
+    let late = Chance::on(&[Op::Write], Fault::Late(20_000), 600);
+    climate.faults.push(late);
     climate
 }
 
@@ -163,6 +165,24 @@ fn slow_sweeps() -> Climate {
     }
 }
 
+/// A slow table, and processes that stand still with a write in the socket.
+fn held_writes() -> Climate {
+    let setup = Setup {
+        lanes: 3,
+        page: 3,
+        ..flowing(3.0)
+    };
+    Climate {
+        setup,
+        faults: vec![
+            Chance::on(&[Op::Write, Op::Get, Op::Query], Fault::Slow(1_800), 5_000),
+            Chance::on(&[Op::Write], Fault::HeldBack(15_000), 800),
+        ],
+        struck: 0,
+        ..slow_sweeps()
+    }
+}
+
 /// A destination that takes nothing for a while, and a source that copies.
 fn copies() -> Climate {
     let closed = |fault| Spell {
@@ -178,6 +198,20 @@ fn copies() -> Climate {
             Chance::on(&[Op::Receive], Fault::Copy(2), 3_000),
         ],
         spells: vec![closed(Fault::Throttled), closed(Fault::Refused)],
+        ..Climate::default()
+    }
+}
+
+/// Doubts go to a hold queue, and the table refuses to say under which id for a while.
+fn holds_not_noted() -> Climate {
+    let setup = Setup {
+        at_most_once: true,
+        ..Climate::default().setup
+    };
+    Climate {
+        setup,
+        faults: vec![Chance::on(&[Op::Send], Fault::AnswerLost, 3_000)],
+        spells: vec![writes_throttled("held#", 20_000..=60_000); 2],
         ..Climate::default()
     }
 }
@@ -212,8 +246,9 @@ mutant! {
     one_beat_instead_of_two: without TwoBeats in no_records_and_late_beats => DOUBLED;
     unnumbered_beats: without NumberedBeats in no_records_and_late_beats => DOUBLED;
     sweep_without_fence_and_sequence: without Fence, PageDeletedAsRead in slow_sweeps => DOUBLED;
-    sweep_without_sequence: without PageDeletedAsRead in slow_sweeps => SENT_ALTHOUGH_MARKED;
+    sweep_without_sequence: without PageDeletedAsRead in held_writes => SENT_ALTHOUGH_MARKED;
     records_overwritten: without RecordsAccumulate in lost_answers => NOT_LISTED;
     in_hand_deadline_refreshed: without FirstDeadlineKept in copies => NOT_HELD;
-    visibility_0_before_the_page_is_rewritten: without PageBeforeVisibility in stops => RELEASED_UNDER_WAY;
+    visibility_0_before_the_page_is_rewritten: without PageBeforeVisibility in stops => RELEASED_PREPARED;
+    held_not_noted_before_the_delete: without HeldNotedBeforeDelete in holds_not_noted => DOUBT_OF_DELETED;
 }

@@ -97,10 +97,8 @@ pub struct Audit {
     starts: VecDeque<(u64, u64)>,
     /// Ids that a page or a record has called sent.
     marked: BTreeSet<Id>,
-    /// Who deleted a test message from where it was parked.
-    deleted_by: BTreeMap<usize, usize>,
-    /// Processes that were fenced or removed by another while they lived.
-    swept_alive: BTreeSet<usize>,
+    /// Ids whose doubt was written from a page that had changed since it was read.
+    stale_doubts: BTreeSet<Id>,
     violations: Vec<String>,
 }
 
@@ -292,9 +290,6 @@ impl Audit {
     /// A message left a queue by a delete.
     pub fn deleted(&mut self, core: &Rc<Core>, mood: &Mood, queue: usize, origin: usize) {
         let parked_here = self.originals.get(origin).is_some_and(|o| o.queue == queue);
-        if parked_here {
-            self.deleted_by.insert(origin, mood.pid);
-        }
         if self.rules.is_some() && parked_here && !self.kept.contains(&origin) {
             let process = core.process(mood.pid).label();
             self.broken(
@@ -305,35 +300,31 @@ impl Audit {
     }
 
     /// A write to the table took effect.
-    pub fn written(&mut self, core: &Core, mood: &Mood, write: &Write) {
+    pub fn written(&mut self, core: &Core, write: &Write) {
         let item = match &write.change {
             Change::Put(item) => item,
             Change::Update { set, .. } => set,
-            Change::Delete => &Item::new(),
+            Change::Delete => return,
         };
-        let gone = write.key.sk.starts_with("page#") && write.change == Change::Delete;
-        if gone || (write.key.sk == "beat" && item.contains_key("fenced")) {
-            // Fenced or swept: by another, or by itself at its end.
-            let processes = core.processes.borrow();
-            let owner = processes.iter().find(|p| {
-                let beat = p.beats_as.borrow();
-                !p.is_dead() && beat.as_ref().is_some_and(|b| b.pk == write.key.pk)
-            });
-            let swept = owner.filter(|p| p.pid != mood.pid);
-            self.swept_alive.extend(swept.map(|p| p.pid));
-        }
         if write.key.sk.starts_with("page#") {
             let sent = entries_of(item)
                 .into_iter()
                 .filter(|e| e.mark == Mark::Sent);
             self.marked.extend(sent.map(|e| e.id));
-        } else if let (Some(id), true) = (id_of(&write.key), item.contains_key("sent")) {
-            self.marked.insert(id);
+        } else if let Some(id) = id_of(&write.key) {
+            if item.contains_key("sent") {
+                self.marked.insert(id);
+            }
+            if let Some(Datum::N(doubts)) = item.get("doubts")
+                && !is_in_a_page(&core.table.borrow(), id, doubts - 1)
+            {
+                self.stale_doubts.insert(id);
+            }
         }
     }
 
-    /// A process made a message visible at once: a page of its own that still has it as under way would, at a death, make
-    /// a doubt of what was surely not sent.
+    /// A process made a message visible at once: a page of its own that still has it as about to be sent would, at a
+    /// death, make a doubt of what was surely not sent.
     pub fn released(&mut self, core: &Core, mood: &Mood, queue: usize, handle: &str) {
         let process = core.process(mood.pid);
         let queues = core.queues.borrow();
@@ -343,16 +334,17 @@ impl Audit {
         };
         let pages = core.table.borrow().query(&beat.pk, "page#");
         let mut entries = pages.iter().flat_map(|(_, item)| entries_of(item));
-        if entries.any(|e| e.id == stored.id() && !e.mark.is_counted()) {
+        if entries.any(|e| e.id == stored.id() && e.mark == Mark::Prepared) {
             let (label, origin) = (process.label(), stored.payload.origin());
-            let what =
-                format!("{label} releases {origin:?}, which its page still has as under way");
+            let what = format!(
+                "{label} releases {origin:?}, which its page still has as about to be sent"
+            );
             self.broken(core.now(), what);
         }
     }
 
-    /// Doubts that nobody can settle any more, because the message is gone. A process that is given up while it lives may
-    /// settle what the sweep lists at the same time.
+    /// Doubts that nobody can settle any more, because the message is gone. (But for a sweep of a process that lives on: what
+    /// it has read may be settled by the time it is written, by the owner or by whoever came after it.)
     pub fn check_doubts_owed(&mut self, core: &Core, source: usize, aside: &[usize], name: &str) {
         let queues = core.queues.borrow();
         let mut there = BTreeSet::new();
@@ -379,11 +371,10 @@ impl Audit {
             ];
             let open = number("doubts") > number("resent")
                 && !settled.iter().any(|name| record.contains_key(*name));
-            let deleter = self.deleted_by.get(&origin);
-            let excused = queues[source].copied.contains_key(&origin)
-                || deleter.is_some_and(|pid| self.swept_alive.contains(pid));
+            let excused =
+                queues[source].copied.contains_key(&origin) || self.stale_doubts.contains(&id);
             if open && !there.contains(&id) && !excused {
-                let what = format!("m{origin} ({id}) is in doubt for ever: {deleter:?} deleted it");
+                let what = format!("m{origin} ({id}) is in doubt for ever");
                 self.broken(core.now(), what);
             }
         }
@@ -460,6 +451,11 @@ impl Audit {
         }
     }
 
+    /// Whether any queue accepted a copy of a test message.
+    pub fn is_kept(&self, origin: usize) -> bool {
+        self.kept.contains(&origin)
+    }
+
     /// How many copies destinations took beyond one of each.
     pub fn doubles(&self) -> usize {
         self.delivered.values().map(|pids| pids.len() - 1).sum()
@@ -472,6 +468,16 @@ fn entries_of(page: &Item) -> Vec<PageEntry> {
         Some(Datum::B(bytes)) => Page::decode_entries(bytes).unwrap_or_default(),
         _ => Vec::new(),
     }
+}
+
+/// Whether any page has this attempt of an id as under way or in doubt.
+fn is_in_a_page(table: &Table, id: Id, attempt: i64) -> bool {
+    let pages = table.items().filter(|(key, _)| key.sk.starts_with("page#"));
+    let mut entries = pages.flat_map(|(_, item)| entries_of(item));
+    entries.any(|e| {
+        let open = matches!(e.mark, Mark::Prepared | Mark::InDoubt);
+        open && e.id == id && i64::from(e.attempt) == attempt
+    })
 }
 
 /// The id whose record has this key.

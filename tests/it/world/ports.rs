@@ -485,10 +485,10 @@ impl Store for SimStore {
             true => short_write(&write),
             false => String::new(),
         };
-        let effect = Rc::new(move |core: &Rc<Core>, mood: &Mood, done: Done<_>| {
+        let effect = Rc::new(move |core: &Rc<Core>, _: &Mood, done: Done<_>| {
             let answer = core.table.borrow_mut().write(&write);
             if answer.is_ok() {
-                core.audit.borrow_mut().written(core, mood, &write);
+                core.audit.borrow_mut().written(core, &write);
             }
             done(core, answer);
         });

@@ -277,8 +277,8 @@ impl Setup {
         }
     }
 
-    /// Messages that may stay in the source: what is refused and has nowhere to go, what comes after it in its group in a FIFO
-    /// source, and what the queue handed out to nobody (the first try of a repeated receive).
+    /// Messages that may stay in the source: what is refused and has nowhere to go; what comes after it in its group in a FIFO
+    /// source, or came before it and was not deleted yet (a hidden message locks its group); and what the queue handed out to nobody (the first try of a repeated receive).
     fn stay(&self, core: &Core) -> BTreeSet<usize> {
         let mut stay = core.queues.borrow()[0].unheard.clone();
         if self.reject && !self.may_park {
@@ -293,6 +293,11 @@ impl Setup {
                 blocked.extend(group);
             }
         }
+        let locked = |origin: &usize| {
+            let group = audit.originals[*origin].payload.group_id.as_ref();
+            audit.is_kept(*origin) && group.is_some_and(|g| blocked.contains(g))
+        };
+        stay.extend((0..audit.originals.len()).filter(locked));
         stay
     }
 
