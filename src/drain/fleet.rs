@@ -8,7 +8,7 @@ use super::context::{Context, Journal};
 use super::sweep;
 use super::watch::{Sighting, Watch};
 use crate::ledger::{Grant, LedgerError, Registration, RunItem};
-use crate::pace::UNLIMITED;
+use crate::pace::{SECOND, UNLIMITED};
 use crate::port::{Clock, Ports};
 use crate::stop::Reason;
 
@@ -109,6 +109,8 @@ async fn stand_by<P: Ports>(
         .ledger
         .coordinate(&journal.me.run, old, run.term, me)
         .await?;
+    // Somebody was here before: see `share_out`.
+    ctx.last_death.set(ctx.now());
     match now.filter(|run| run.coordinator.as_ref() == Some(me)) {
         Some(run) => coordinate(ctx, journal, &run, watch).await,
         None => Ok(()),
@@ -198,6 +200,10 @@ async fn share_out<P: Ports>(
         // The larger of what it was told and what it last said it does.
         committed.push(as_limit(stored.grant.share).max(as_limit(stored.doing.share)));
         grants.push(grant);
+    }
+    // Within a second the messages of whoever has just gone may lie unevenly: its share is free when that second is over.
+    if run.rate >= 0 && ctx.now().since(ctx.last_death.get()) < SECOND {
+        return Ok(());
     }
     for (place, (process, _)) in living.iter().enumerate() {
         if grants[place].share == target(place) {
