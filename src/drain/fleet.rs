@@ -10,7 +10,7 @@ use super::context::{Context, Journal};
 use super::sweep;
 use super::watch::{Sighting, Watch};
 use crate::ledger::{Grant, LedgerError, Registration, RunItem};
-use crate::pace::UNLIMITED;
+use crate::pace::{SECOND, UNLIMITED};
 use crate::port::{Clock, Ports};
 use crate::stop::Reason;
 
@@ -119,6 +119,8 @@ async fn stand_by<P: Ports>(
         .ledger
         .coordinate(&journal.me.run, old, run.term, me)
         .await?;
+    // Somebody was here before: see `share_out`.
+    ctx.last_death.set(ctx.now());
     match now.filter(|run| run.coordinator.as_ref() == Some(me)) {
         Some(run) => coordinate(ctx, journal, &run, watch).await,
         None => Ok(()),
@@ -237,6 +239,10 @@ async fn share_out<P: Ports>(
             Ok((grant, committed))
         });
     let lowered = all_of(lowers).await?;
+    // Within a second the messages of whoever has just gone may lie unevenly: its share is free when that second is over.
+    if run.rate >= 0 && ctx.now().since(ctx.last_death.get()) < SECOND {
+        return Ok(());
+    }
     let mut sum: i64 = lowered.iter().map(|(_, committed)| committed).sum();
     let mut raises = Vec::new();
     for (place, (grant, committed)) in lowered.iter().enumerate() {

@@ -35,6 +35,8 @@ pub struct Joined<P: Ports> {
     pub cutoff_ms: Option<i64>,
     /// This process coordinates the run.
     pub coordinates: bool,
+    /// There was somebody before it, who may have sent a moment ago.
+    pub follows: bool,
     /// What this process starts with.
     pub grant: Grant,
 }
@@ -140,6 +142,7 @@ pub async fn join<P: Ports>(
         },
         cutoff_ms: item.cutoff_ms,
         coordinates,
+        follows: !created,
         grant,
     })
 }

@@ -173,9 +173,14 @@ impl World {
     /// count from its own clock. In small steps, so that the polls of a killed worker, which go on without it, end before
     /// there is anything for them to take.
     pub async fn let_visibility_pass(&self) {
+        self.let_visibility_pass_in(WAIT).await;
+    }
+
+    /// The same for another source.
+    pub async fn let_visibility_pass_in(&self, source: &str) {
         eventually("the source is visible", || {
             self.advance(Duration::from_millis(1_500));
-            self.peek(WAIT).iter().all(|m| m.state == State::Visible)
+            self.peek(source).iter().all(|m| m.state == State::Visible)
         })
         .await;
     }
