@@ -5,8 +5,9 @@
 #
 #   docker build -t sqs-drain .
 #
+# PROFILE is the cargo profile it is built with: `dist` is what ships, `release` builds quicker, for a check.
 # Both base images can be replaced, for a mirror or a hardened base of your own. What they must have is small:
-#   BUILDER_IMAGE  cargo, rustc, a C compiler (aws-lc and mimalloc are C), a POSIX shell
+#   BUILDER_IMAGE  cargo, rustc, a C compiler with binutils (aws-lc and mimalloc are C), a POSIX shell
 #   RUNTIME_IMAGE  glibc at least as new as the builder's, libgcc_s, /etc/ssl/certs/ca-certificates.crt
 # glibc rather than a static musl: the figures in the README were measured with it, and the resolver is the one
 # that VPC DNS is tested with everywhere. Time-zone data is compiled into the binary, so tzdata is not needed.
@@ -14,6 +15,7 @@ ARG BUILDER_IMAGE=docker.io/library/rust:1.95-slim-trixie
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian13:nonroot
 
 FROM ${BUILDER_IMAGE} AS builder
+ARG PROFILE=dist
 WORKDIR /build
 
 # Dependencies alone, in a layer that only a change of the manifest or the lock file renews. cargo wants a file for
@@ -27,13 +29,14 @@ RUN set -eu; \
       mkdir -p "$(dirname "$target")"; \
       [ -e "$target" ] || echo 'fn main() {}' > "$target"; \
     done; \
-    cargo build --locked --profile dist --no-default-features --lib --bin sqs-drain; \
-    rm -rf src target/dist/sqs-drain target/dist/.fingerprint/sqs-drain-* target/dist/deps/*sqs_drain*
+    cargo build --locked --profile "$PROFILE" --no-default-features --lib --bin sqs-drain; \
+    cd "target/$PROFILE"; \
+    rm -rf ../../src sqs-drain .fingerprint/sqs-drain-* deps/*sqs_drain*
 
 # The product itself. `--no-default-features` leaves out `local`: no embedded endpoints in the image.
 COPY src ./src
-RUN cargo build --locked --profile dist --no-default-features --bin sqs-drain \
- && install -D -m 0755 target/dist/sqs-drain /out/usr/local/bin/sqs-drain
+RUN cargo build --locked --profile "$PROFILE" --no-default-features --bin sqs-drain \
+ && install -D -s -m 0755 "target/$PROFILE/sqs-drain" /out/usr/local/bin/sqs-drain
 
 FROM ${RUNTIME_IMAGE}
 ARG VERSION=0.0.0-dev

@@ -302,6 +302,18 @@ where
     }
 }
 
+/// An error and what caused it, without the types' names that the SDK's own description adds.
+fn in_words(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        cause = error.source();
+    }
+    words
+}
+
 /// Finds in an error's chain what proves that nothing was written: missing credentials, or a connection that never
 /// came about.
 fn never_sent(error: &(dyn Error + 'static)) -> Option<Failure> {
@@ -315,7 +327,7 @@ fn never_sent(error: &(dyn Error + 'static)) -> Option<Failure> {
                         | CredentialsError::ProviderError(_)
                         | CredentialsError::Unhandled(_)
                 ),
-                message: DisplayErrorContext(credentials).to_string(),
+                message: in_words(credentials),
             });
         }
         if let Some(client) = cause.downcast_ref::<hyper_util::client::legacy::Error>()

@@ -112,8 +112,8 @@ pub async fn run<P: Ports>(
         "run started"
     );
     work(&ctx, show).await;
-    leave(&ctx).await;
-    let report = report(&ctx, run_id).await;
+    let left = leave(&ctx).await;
+    let report = report(&ctx, run_id, left).await;
     tracing::info!(
         event = "run_ended",
         route = %ctx.settings.route,
@@ -240,10 +240,14 @@ async fn enter<P: Ports>(
         journal,
         cutoff_ms,
         coordinates,
+        follows,
         grant,
     } = joining.await?;
     let ctx = Context::new(settings, wiring, Some(journal), cutoff_ms, stop.clone());
     ctx.coordinates.set(coordinates);
+    if follows {
+        ctx.pacer.hold_a_second();
+    }
     ctx.apply_grant(grant);
     Ok(Rc::new(ctx))
 }
@@ -315,11 +319,13 @@ async fn show_progress<P: Ports>(ctx: Rc<Context<P>>, show: impl Fn(Progress)) {
     }
 }
 
-/// Leaves the run: this process settles its own pages as a sweeper would, unless it was superseded.
-async fn leave<P: Ports>(ctx: &Context<P>) {
-    let Some(journal) = &ctx.journal else { return };
+/// Leaves the run: this process settles its own pages as a sweeper would, unless it was superseded. False: the table did not answer.
+async fn leave<P: Ports>(ctx: &Context<P>) -> bool {
+    let Some(journal) = &ctx.journal else {
+        return true;
+    };
     if ctx.stop.forbids_touching() {
-        return;
+        return true;
     }
     let reason = ctx.stop.reason().unwrap_or(Reason::Ended);
     let me = &journal.me;
@@ -331,10 +337,10 @@ async fn leave<P: Ports>(ctx: &Context<P>) {
                 sweep::sweep(&journal.ledger, me, reason.word(), &me.process).await
             };
             match left.await {
-                Ok(()) => return,
+                Ok(()) => return true,
                 Err(error) => {
                     if !ctx.bear(&error, &mut backoff).await {
-                        return;
+                        return true;
                     }
                 }
             }
@@ -342,14 +348,15 @@ async fn leave<P: Ports>(ctx: &Context<P>) {
     };
     tokio::select! {
         biased;
-        () = leaving => {}
+        left = leaving => left,
         () = ctx.wiring.clock.sleep(LEAVING) => {
             tracing::warn!(route = %ctx.settings.route, "the table does not answer: another process will settle what this one leaves");
+            false
         }
     }
 }
 
-async fn report<P: Ports>(ctx: &Context<P>, run_id: String) -> RouteReport {
+async fn report<P: Ports>(ctx: &Context<P>, run_id: String, left_the_run: bool) -> RouteReport {
     let reason = ctx.stop.reason().unwrap_or(Reason::Ended);
     let remaining = if ctx.stop.forbids_touching() {
         None
@@ -393,6 +400,11 @@ async fn report<P: Ports>(ctx: &Context<P>, run_id: String) -> RouteReport {
         Reason::Unavailable(words) => (ExitCode::Unavailable, Some(words)),
         Reason::Failed(words) => (ExitCode::Failed, Some(words)),
     };
+    if !left_the_run && exit != ExitCode::Unavailable {
+        // Whoever comes next settles it, and that should not be tomorrow's run.
+        exit = ExitCode::Unavailable;
+        message = Some("the checkpoint table did not answer at the end: what this process had in hand stands in its pages, and the next to start settles it".to_owned());
+    }
     if exit == ExitCode::Drained && totals.rejected + totals.held > 0 {
         exit = ExitCode::FinishedWithRejects;
         message = Some(format!(

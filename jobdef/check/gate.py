@@ -1,5 +1,5 @@
 """An endpoint that stands before the embedded ones and is to them what IAM is to AWS: it looks up every request in a policy,
-refuses what the policy does not allow, and keeps count of what was used."""
+refuses what the policy does not allow, and keeps count of what was used and of what it would cost."""
 
 import collections
 import contextlib
@@ -19,6 +19,9 @@ SAME = {
     "DeleteMessageBatch": "DeleteMessage",
     "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
 }
+
+# Calls of the table that are charged by their size.
+CHARGED = {"GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"}
 
 
 def listed(value):
@@ -43,6 +46,9 @@ class Gate:
         self.policies = policies
         self.used = collections.Counter()
         self.refused = collections.Counter()
+        # Requests by operation, and the units that DynamoDB charges for them.
+        self.requests = collections.Counter()
+        self.units = collections.Counter()
         self.lock = threading.Lock()
 
     def statements(self):
@@ -63,6 +69,12 @@ class Gate:
                     return pair
             self.used.update(wanted)
         return None
+
+    def charge(self, call, answer):
+        """Notes the units of an answer from the table, one figure or one for each table."""
+        charged = json.loads(answer or b"{}").get("ConsumedCapacity", [])
+        with self.lock:
+            self.units[call] += sum(entry["CapacityUnits"] for entry in listed(charged))
 
     def allowed_actions(self):
         return {action for statement in self.statements() for action in listed(statement["Action"])}
@@ -87,7 +99,11 @@ def handler(gate, sqs, dynamodb):
         def do_POST(self):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             target = self.headers["X-Amz-Target"]
-            refused = gate.judge(needs(target, json.loads(body or b"{}")))
+            call = target.split(".")[1]
+            request = json.loads(body or b"{}")
+            refused = gate.judge(needs(target, request))
+            with gate.lock:
+                gate.requests[call] += 1
             if refused:
                 action, resource = refused
                 message = f"User is not authorized to perform: {action} on resource: {resource}"
@@ -95,7 +111,11 @@ def handler(gate, sqs, dynamodb):
                 prefix = "com.amazon.coral.service" if target.startswith("Dynamo") else "com.amazonaws.sqs"
                 self.answer(400, [("Content-Type", "application/x-amz-json-1.0")], json.dumps({"__type": f"{prefix}#{kind}", "message": message}).encode())
                 return
+            if call in CHARGED:
+                body = json.dumps({**request, "ReturnConsumedCapacity": "TOTAL"}).encode()
             answer = self.ask(dynamodb if target.startswith("Dynamo") else sqs, body)
+            if call in CHARGED:
+                gate.charge(call, answer[2])
             self.answer(*answer)
 
         def ask(self, upstream, body):

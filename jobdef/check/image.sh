@@ -4,7 +4,8 @@
 #
 #   jobdef/check/image.sh WORK [CONTEXT]
 #
-# WORK is a directory that is kept between runs (bases, layers). CONTEXT is the checkout to build, by default this one.
+# WORK is a directory that is kept between runs (bases, layers). CONTEXT is the checkout to build, by default this one. The
+# variable IMAGE_PROFILE is the cargo profile of the build, by default the Dockerfile's own.
 # Leaves WORK/rootfs (the image's file system), WORK/config.json (its configuration) and WORK/build.log.
 # Needs root, cargo, buildah and debootstrap, and exits 77 with a line that says so where it cannot have them.
 set -euo pipefail
@@ -16,6 +17,7 @@ tag=localhost/sqs-drain:check
 
 skip() { echo "image: skipped: $*" >&2; exit 77; }
 [ "$(id -u)" = 0 ] || skip "needs root for chroot"
+unshare --mount --pid --fork true 2>/dev/null || skip "needs namespaces of its own, which this machine does not give even to root"
 command -v cargo >/dev/null || skip "needs cargo"
 for tool in buildah debootstrap; do
   command -v $tool >/dev/null && continue
@@ -72,7 +74,8 @@ mkdir -p "${CARGO_HOME:-$HOME/.cargo}/registry"
 nice -n 10 "$(command -v buildah)" --storage-driver vfs --root "$work/storage" --runroot "$work/run" bud \
   --isolation chroot --layers --pull-never \
   --build-arg BUILDER_IMAGE=localhost/sqs-drain-builder --build-arg RUNTIME_IMAGE=localhost/sqs-drain-runtime \
-  --build-arg VERSION=check --build-arg REVISION="$(git -C "$context" rev-parse HEAD 2>/dev/null || echo none)" \
+  ${IMAGE_PROFILE:+--build-arg PROFILE="$IMAGE_PROFILE"} --build-arg VERSION=check \
+  --build-arg REVISION="$(git -C "$context" rev-parse HEAD 2>/dev/null || echo none)" \
   --volume "$sysroot:/usr/local/rust:ro" --volume "${CARGO_HOME:-$HOME/.cargo}/registry:/usr/local/cargo/registry:rw" \
   --tag "$tag" --file "$context/Dockerfile" "$context" >"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log" >&2; exit 1; }
 

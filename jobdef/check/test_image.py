@@ -6,6 +6,7 @@ Needs IMAGE_WORK (the directory image.sh worked in), SQS_DRAIN_BIN (a binary wit
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -52,6 +53,14 @@ def test_configuration(config):
     for name in ("title", "description", "licenses", "version", "revision", "source"):
         assert f"org.opencontainers.image.{name}" in labels, name
     assert labels["org.opencontainers.image.version"] == "check"
+
+
+def test_dependencies_have_a_layer_of_their_own():
+    """By the log of the build: after the source came in, the project alone was compiled."""
+    before, after = (pathlib.Path(WORK) / "build.log").read_text().split("COPY src ./src")
+    assert re.search(r"Compiling aws-sdk-sqs |Using cache", before), before[-2000:]
+    compiled = re.findall(r"Compiling (\S+)", after)
+    assert compiled == ["sqs-drain"] or (compiled == [] and "Using cache" in after), compiled
 
 
 def test_no_shell_and_no_endpoints_inside(root):

@@ -60,6 +60,22 @@ def test_trust(name):
     assert statement["Principal"] == {"Service": service}
 
 
+def test_the_two_halves_of_another_accounts_queue_agree():
+    """The role may, and the queue over there lets it: the same actions on the same queue, what a destination needs and no more."""
+    (role,), (queue,) = statements("iam/cross-account-task-policy.json"), statements("iam/cross-account-queue-policy.json")
+    assert set(role["Action"]) == set(queue["Action"]) == set(statements("iam/task-policy.json")[1]["Action"])
+    assert role["Resource"] == queue["Resource"] and f":{ACCOUNT}:" not in role["Resource"]
+    assert queue["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:role/{load('batch-job.json')['containerProperties']['jobRoleArn'].split('/')[1]}"}
+
+
+def test_the_key_is_used_through_the_queue_only():
+    """SQS asks the key on the caller's behalf: to receive, Decrypt; to send, GenerateDataKey and Decrypt. By no other way."""
+    (statement,) = statements("iam/kms-policy.json")
+    assert set(statement["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey"}
+    region = statement["Resource"].split(":")[3]
+    assert statement["Condition"] == {"StringEquals": {"kms:ViaService": f"sqs.{region}.amazonaws.com"}}
+
+
 def test_cfn_lint_knows_every_action_and_condition(tmp_path):
     """cfn-lint carries AWS's own list of IAM actions and the shape of a policy: each document, inside a role."""
     resources = {}

@@ -11,6 +11,9 @@ import pytest
 from files import JOBDEF, REPO, load, template
 
 README = JOBDEF / "README.md"
+# What one message takes at the defaults, as the page says; test_run.py counts it.
+SQS_REQUESTS = 0.303
+WRITE_UNITS = 0.043
 
 
 def commands(path, section=None):
@@ -146,21 +149,27 @@ def test_exit_codes_of_the_page_are_those_of_the_rules():
 
 def test_the_cost_adds_up():
     text = README.read_text()
-    requests, writes, seconds = 0.31 * 1e6, 0.04 * 1e6, 1e6 / 500
+    requests, units, seconds = SQS_REQUESTS * 1e6, WRITE_UNITS * 1e6, 1e6 / 500
     sqs = requests / 1e6 * 0.40
-    dynamodb = writes / 1e6 * 0.625
+    dynamodb = units / 1e6 * 0.625
     vcpu, memory = seconds / 3600 * 0.25, seconds / 3600 * 0.5
     fargate = vcpu * 0.04048 + memory * 0.004445
+    alarms = [entry["Type"] for entry in template()["Resources"].values() if "Alarm" in entry["Type"]]
+    single = alarms.count("AWS::CloudWatch::Alarm")
+    assert len(alarms) - single == 1, "one composite alarm"
     for figure in (
+        f"{SQS_REQUESTS} SQS requests",
+        f"{WRITE_UNITS}\nwrite units",
         f"{requests:,.0f}",
         f"${sqs:.3f}",
-        f"{writes:,.0f}",
+        f"{units:,.0f}",
         f"${dynamodb:.3f}",
         f"{seconds:,.0f} s",
         f"{vcpu:.3f} vCPU-hours, {memory:.3f} GB-hours",
         f"${fargate:.3f}",
         f"**${sqs + dynamodb + fargate:.2f}**",
         f"${1.2 * 0.40:.2f}",
+        f"{single} alarms at $0.10",
     ):
         assert figure in text, figure
 
@@ -182,5 +191,8 @@ def test_the_permissions_of_the_project_page_are_the_policies():
     source, destinations, table = (set(statement["Action"]) for statement in task)
     assert set(hold["Action"]) == destinations
     assert page[:3] == [source, destinations, table]
+    (settle,) = load("iam/settle-policy.json")["Statement"]
+    assert page[3] == set(settle["Action"])
     # `init` reads the table as the worker does, and has its own three.
-    assert page[3] == set(init["Action"]) - table
+    assert page[4] == set(init["Action"]) - table
+    assert len(page) == 5

@@ -12,6 +12,7 @@ import gate as gates
 import pytest
 import run_as_batch
 from files import ACCOUNT, REGION, conditions, load, template, without_no_value
+from test_readme import SQS_REQUESTS, WRITE_UNITS
 from world import QUICK, World, endpoints, zone
 
 BIN = run_as_batch.binary()
@@ -85,6 +86,27 @@ def test_a_job_that_nobody_disturbs(world, definitions):
     assert events.count("run_started") == 1 and events.count("run_ended") == 1
     pattern = template()["Resources"]["RunsStarted"]["Properties"]["FilterPattern"]
     assert pattern == '{ $.fields.event = "run_started" }'
+
+
+def test_what_a_message_takes(world, definitions):
+    """The figures of the page's cost, counted: requests of SQS, and units of what is written to the table. A smaller backlog than the
+    page's, at a slower end, has more heartbeats and looks to a message; a fifth of the page's units is theirs here."""
+    count = 8000
+    world.park(count)
+    world.gate.requests.clear(), world.gate.units.clear()
+    # As registered, less the rate.
+    job = run_as_batch.Job(definitions["open"], [BIN], world.given, world.place, overrides={"SQS_DRAIN_RATE": ""}).run()
+    assert (job.status, job.codes()) == ("SUCCEEDED", [0]), job.attempts[-1].log[-5:]
+    calls = world.gate.requests
+    sqs = sum(calls[call] for call in ("ReceiveMessage", "SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch", "GetQueueAttributes"))
+    units = sum(world.gate.units[call] for call in ("PutItem", "UpdateItem", "DeleteItem"))
+    assert 0.3 <= sqs / count <= SQS_REQUESTS * 1.05, calls
+    assert WRITE_UNITS * 0.9 <= units / count <= WRITE_UNITS * 1.2, world.gate.units
+    # The program counts the same.
+    (route,) = job.attempts[0].result["routes"].values()
+    requests = route["requests"]
+    assert requests["receive"] == calls["ReceiveMessage"] and requests["send"] == calls["SendMessageBatch"]
+    assert requests["dynamodb_write"] == sum(calls[call] for call in ("PutItem", "UpdateItem", "DeleteItem"))
 
 
 def test_killed_stopped_and_resumed(world, definitions):

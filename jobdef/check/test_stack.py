@@ -320,10 +320,12 @@ def test_roles_are_the_json_files(made):
 def test_roles_with_everything(made):
     stack = made["array"]
     found = statements(policy(stack, "TaskRole"))
-    assert found["UseQueueKey"][0] == ["kms:Decrypt", "kms:GenerateDataKey"]
+    actions, _, condition = statements(load("iam/kms-policy.json"))["UseQueueKey"]
+    assert found["UseQueueKey"] == (actions, [EVERYTHING["QueueKmsKeyArn"]], condition)
     assert [arn.rsplit(":", 1)[-1] for arn in found["PutIntoDestination"][1]] == ["all-held", "all-rejected", "all-schedule"]
     found = statements(policy(stack, "ExecutionRole"))
-    assert found["ReadWebhook"][1] == [EVERYTHING["SlackWebhookSecretArn"]]
+    actions = statements(load("iam/webhook-policy.json"))["ReadWebhook"][0]
+    assert found["ReadWebhook"] == (actions, [EVERYTHING["SlackWebhookSecretArn"]], None)
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -83,7 +83,7 @@ struct PaceArgs {
     /// Messages that may go at once over the rate [default: 10 a shard]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     burst: Option<String>,
-    /// Concurrent workers in this process [default: 16]
+    /// Concurrent workers in this process [default: 8]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     lanes: Option<String>,
     /// Messages a journal page may hold, 1 to 50 [default: 50]

@@ -55,6 +55,17 @@ fn said(queue: &QueueRef) -> &str {
     }
 }
 
+/// What the adapters call it when there is nothing to sign with.
+const NO_CREDENTIALS: &str = "credentials";
+
+fn no_credentials(why: &str) -> String {
+    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!(
+        "there are no AWS credentials ({why}): give the job a role, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY \
+         (from a single sign-on profile: `aws configure export-credentials --format env`)"
+    )
+}
+
 /// Why a queue cannot be used, in one line.
 pub fn queue_failure(role: &str, queue: &QueueRef, error: &QueueError) -> Failure {
     let name = said(queue);
@@ -65,6 +76,9 @@ pub fn queue_failure(role: &str, queue: &QueueRef, error: &QueueError) -> Failur
                 "the {role} queue '{name}' does not exist: check its name, the account and the region (AWS_REGION)"
             ),
         ),
+        Trouble::Denied if error.code == NO_CREDENTIALS => {
+            (ExitCode::Refused, no_credentials(&error.message))
+        }
         Trouble::Denied => (
             ExitCode::Refused,
             format!(
@@ -93,6 +107,11 @@ pub fn queue_failure(role: &str, queue: &QueueRef, error: &QueueError) -> Failur
 /// Why the table cannot be used, in one line.
 pub fn table_failure(table: &str, error: &StoreError) -> Failure {
     let (exit, line) = match error {
+        StoreError::Failed {
+            kind: Trouble::Denied,
+            code,
+            message,
+        } if code == NO_CREDENTIALS => (ExitCode::Refused, no_credentials(message)),
         StoreError::Failed {
             kind: Trouble::Denied,
             code,

@@ -16,7 +16,7 @@ use super::context::Context;
 use super::delivery::{Back, Delivery, Fate, Step};
 use super::gather::Gathered;
 use super::watch::Watch;
-use super::{settle, sweep};
+use super::{fleet, settle, sweep};
 use crate::journal::{Delivery as Policy, Next, Record};
 use crate::ledger::LedgerError;
 use crate::message::Id;
@@ -158,7 +158,11 @@ async fn records_when_settled<P: Ports>(
         let names: Vec<String> = others.keys().cloned().collect();
         let seen = watch.look(ctx, &journal.ledger, &names).await?;
         for (name, seen) in names.iter().zip(seen) {
-            let dead = seen.is_dead(ctx.settings.timings.lease);
+            // Sweeping is the coordinator's business, twice a beat. Whoever else asks does it only when that does not happen: a
+            // thousand processes that sweep the same one at once would only be in each other's way.
+            let lease = ctx.settings.timings.lease;
+            let dead =
+                seen.is_dead(lease) && (fleet::is_coordinator(ctx) || seen.still_for >= 2 * lease);
             if dead && let Some(other) = others.get(name) {
                 sweep::fence_and_sweep(ctx, journal, other, &seen).await?;
             }

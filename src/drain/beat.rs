@@ -57,11 +57,12 @@ pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
         ctx.apply_grant(beat.grant);
         ctx.fresh.notify_waiters();
         number += 1;
+        let wait = first_attempt.after(t.heartbeat).since(ctx.now());
         let wait = if ctx.pacer.share() == doing.share {
-            first_attempt.after(t.heartbeat).since(ctx.now())
+            wait
         } else {
             // Another process may be waiting for this one's word that it sends slower now.
-            Duration::ZERO
+            wait.min(ctx.pacer.settles_in())
         };
         clock.sleep(wait).await;
     }
@@ -69,7 +70,7 @@ pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
 
 fn doing<P: Ports>(ctx: &Context<P>, now: Moment) -> Doing {
     Doing {
-        share: ctx.pacer.share(),
+        share: ctx.pacer.share_lately(),
         idle: ctx.is_idle(),
         old_seen_ms: ctx
             .old_seen

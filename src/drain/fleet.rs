@@ -4,22 +4,32 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt};
+
 use super::context::{Context, Journal};
 use super::sweep;
 use super::watch::{Sighting, Watch};
 use crate::ledger::{Grant, LedgerError, Registration, RunItem};
-use crate::pace::UNLIMITED;
+use crate::pace::{SECOND, UNLIMITED};
 use crate::port::{Clock, Ports};
 use crate::stop::Reason;
 
 /// With more processes, each non-coordinator looks at the coordinator's heartbeat less often, so that all of them together read it
-/// at most this often a second.
+/// about this often a second.
 const WATCHERS_PER_S: u32 = 200;
+
+/// About so many of them, chosen by chance, look twice a beat all the same: so the coordinator's death is noticed within a lease, however
+/// many there are.
+const SENTINELS: u64 = 100;
+
+/// How many processes are granted or swept at once.
+const AT_ONCE: usize = 16;
 
 /// Coordinates, or watches the coordinator, until the task is dropped.
 pub async fn tend<P: Ports>(ctx: Rc<Context<P>>) {
     let Some(journal) = &ctx.journal else { return };
     let mut watch = Watch::default();
+    let chance = ctx.wiring.clock.random();
     loop {
         let round = match journal.ledger.run(&journal.me.run).await {
             Ok(Some(run)) if run.coordinator.as_ref() == Some(&journal.me.process) => {
@@ -44,7 +54,7 @@ pub async fn tend<P: Ports>(ctx: Rc<Context<P>>) {
         let wait = ctx.settings.timings.heartbeat / 2;
         let processes = ctx.grant.get().processes.clamp(1, 100_000) as u32;
         let spread = Duration::from_secs_f64(f64::from(processes) / f64::from(WATCHERS_PER_S));
-        let wait = if is_coordinator(&ctx) {
+        let wait = if is_coordinator(&ctx) || chance % u64::from(processes) < SENTINELS {
             wait
         } else {
             wait.max(spread)
@@ -109,6 +119,8 @@ async fn stand_by<P: Ports>(
         .ledger
         .coordinate(&journal.me.run, old, run.term, me)
         .await?;
+    // Somebody was here before: see `share_out`.
+    ctx.last_death.set(ctx.now());
     match now.filter(|run| run.coordinator.as_ref() == Some(me)) {
         Some(run) => coordinate(ctx, journal, &run, watch).await,
         None => Ok(()),
@@ -131,20 +143,46 @@ async fn coordinate<P: Ports>(
     }
     let seen = watch.look(ctx, &journal.ledger, &names).await?;
     let mut living: Vec<(&Registration, Sighting)> = Vec::new();
+    let mut dead: Vec<(&Registration, Sighting)> = Vec::new();
     for (process, seen) in all.iter().zip(seen) {
         let me = process.process == journal.me.process;
-        if !me && seen.gone {
-            // Its heartbeat item went first or expired: only the registration is left.
-            sweep::sweep(&journal.ledger, process, "died", &journal.me.process).await?;
-        } else if !me && seen.is_dead(ctx.settings.timings.lease) {
-            sweep::fence_and_sweep(ctx, journal, process, &seen).await?;
+        if !me && (seen.gone || seen.is_dead(ctx.settings.timings.lease)) {
+            dead.push((process, seen));
         } else if process.run == journal.me.run {
             living.push((process, seen));
         }
     }
+    let sweeps = dead.iter().map(|(process, seen)| async move {
+        if seen.gone {
+            // Its heartbeat item went first or expired: only the registration is left.
+            sweep::sweep(&journal.ledger, process, "died", &journal.me.process).await
+        } else {
+            sweep::fence_and_sweep(ctx, journal, process, seen).await
+        }
+    });
+    all_of(sweeps).await?;
     // Where not everybody can have a share the coordinator has one: it says when the run is over, and must hear the source.
     living.sort_by_key(|(process, _)| process.process != journal.me.process);
     share_out(ctx, journal, run, &living).await
+}
+
+/// Awaits all, [`AT_ONCE`] at a time and in order; the first error ends it.
+async fn all_of<T>(
+    tasks: impl Iterator<Item = impl Future<Output = Result<T, LedgerError>>>,
+) -> Result<Vec<T>, LedgerError> {
+    futures::stream::iter(tasks)
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// How many processes there are, as they are told: exactly up to 16, then the next power of two, so that with thousands of them
+/// everybody's item need not be written whenever one joins.
+fn told(processes: i64) -> i64 {
+    match u64::try_from(processes) {
+        Ok(n @ 17..) => n.next_power_of_two() as i64,
+        _ => processes.max(1),
+    }
 }
 
 /// Makes every process's share what it should be: first lowers, and raises only what the lowered ones have acknowledged, so that
@@ -175,62 +213,57 @@ async fn share_out<P: Ports>(
             share
         }
     };
-    let mut committed: Vec<i64> = Vec::with_capacity(living.len());
-    let mut grants: Vec<Grant> = Vec::with_capacity(living.len());
-    for (place, (process, seen)) in living.iter().enumerate() {
-        let beat = seen.beat.clone().unwrap_or_default();
-        let now = beat.grant.share;
-        let lower = as_limit(target(place)) < as_limit(now);
-        let grant = Grant {
-            term: run.term,
-            share: if lower { target(place) } else { now },
-            paused: run.paused,
-            ended: if run.ended { run.epoch } else { 0 },
-            processes: sharers.max(1),
-        };
-        let stored = if grant == beat.grant {
-            Some(beat)
-        } else {
-            // Writing also stamps the item with this term: an older coordinator can raise nothing any more.
-            journal.ledger.grant(&process.process, &grant).await?
-        };
-        let stored = stored.unwrap_or_default();
-        // The larger of what it was told and what it last said it does.
-        committed.push(as_limit(stored.grant.share).max(as_limit(stored.doing.share)));
-        grants.push(grant);
+    let lowers = living
+        .iter()
+        .enumerate()
+        .map(|(place, (process, seen))| async move {
+            let beat = seen.beat.clone().unwrap_or_default();
+            let now = beat.grant.share;
+            let lower = as_limit(target(place)) < as_limit(now);
+            let grant = Grant {
+                term: run.term,
+                share: if lower { target(place) } else { now },
+                paused: run.paused,
+                ended: if run.ended { run.epoch } else { 0 },
+                processes: told(n),
+            };
+            let stored = if grant == beat.grant {
+                Some(beat)
+            } else {
+                // Writing also stamps the item with this term: an older coordinator can raise nothing any more.
+                journal.ledger.grant(&process.process, &grant).await?
+            };
+            let stored = stored.unwrap_or_default();
+            // The larger of what it was told and what it last said it does.
+            let committed = as_limit(stored.grant.share).max(as_limit(stored.doing.share));
+            Ok((grant, committed))
+        });
+    let lowered = all_of(lowers).await?;
+    // Within a second the messages of whoever has just gone may lie unevenly: its share is free when that second is over.
+    if run.rate >= 0 && ctx.now().since(ctx.last_death.get()) < SECOND {
+        return Ok(());
     }
-    for (place, (process, _)) in living.iter().enumerate() {
-        if grants[place].share == target(place) {
-            continue;
-        }
+    let mut sum: i64 = lowered.iter().map(|(_, committed)| committed).sum();
+    let mut raises = Vec::new();
+    for (place, (grant, committed)) in lowered.iter().enumerate() {
         let share = match run.rate {
             rate if rate < 0 => UNLIMITED,
             rate => {
-                let others: i64 = committed
-                    .iter()
-                    .enumerate()
-                    .filter(|(i, _)| *i != place)
-                    .map(|(_, c)| c)
-                    .sum();
+                let others = sum - committed;
                 target(place).min(rate.saturating_sub(others)).max(0)
             }
         };
-        if as_limit(share) <= as_limit(grants[place].share) && run.rate >= 0 {
+        if as_limit(share) <= as_limit(grant.share) {
             continue;
         }
-        let grant = Grant {
-            share,
-            ..grants[place]
-        };
-        if journal
-            .ledger
-            .grant(&process.process, &grant)
-            .await?
-            .is_some()
-        {
-            committed[place] = committed[place].max(as_limit(share));
-        }
+        // Taken as given, whether or not the write gets through.
+        sum += (as_limit(share) - committed).max(0);
+        raises.push((living[place].0, Grant { share, ..*grant }));
     }
+    let raises = raises
+        .iter()
+        .map(|(process, grant)| journal.ledger.grant(&process.process, grant));
+    all_of(raises).await?;
     Ok(())
 }
 
@@ -241,21 +274,17 @@ async fn share_out<P: Ports>(
 pub async fn declare_end<P: Ports>(journal: &Journal<P>, outcome: &str) -> Result<(), LedgerError> {
     let run = &journal.me.run;
     journal.ledger.end_run(run, journal.epoch, outcome).await?;
-    for process in journal.ledger.processes().await? {
-        if process.run != *run || process.process == journal.me.process {
-            continue;
-        }
-        let beats = journal
-            .ledger
-            .beats(std::slice::from_ref(&process.process))
-            .await?;
-        if let Some(Some(beat)) = beats.first() {
-            let grant = Grant {
-                ended: journal.epoch,
-                ..beat.grant
-            };
-            journal.ledger.grant(&process.process, &grant).await?;
-        }
-    }
+    let mut others = journal.ledger.processes().await?;
+    others.retain(|p| p.run == *run && p.process != journal.me.process);
+    let names: Vec<String> = others.into_iter().map(|p| p.process).collect();
+    let beats = journal.ledger.beats(&names).await?;
+    let told = names.iter().zip(beats).filter_map(|(name, beat)| {
+        let grant = Grant {
+            ended: journal.epoch,
+            ..beat?.grant
+        };
+        Some(async move { journal.ledger.grant(name, &grant).await })
+    });
+    all_of(told).await?;
     Ok(())
 }

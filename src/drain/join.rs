@@ -35,6 +35,8 @@ pub struct Joined<P: Ports> {
     pub cutoff_ms: Option<i64>,
     /// This process coordinates the run.
     pub coordinates: bool,
+    /// There was somebody before it, who may have sent a moment ago.
+    pub follows: bool,
     /// What this process starts with.
     pub grant: Grant,
 }
@@ -59,46 +61,34 @@ pub async fn join<P: Ports>(
         Cutoff::None => None,
         Cutoff::At(at) => Some(at.timestamp_millis()),
     };
+    let running = running(&ledger, me, &settings.fingerprint).await?;
+    let joins = running.is_some();
     if let Some(why) = too_late
+        && !joins
         && ledger.run(run).await?.is_none()
     {
         return Err(JoinError::TooLate(why));
     }
-    let new = RunItem {
-        route: settings.route.clone(),
-        source: settings.source.clone(),
-        settings: settings.fingerprint.clone(),
-        since_ms: now_ms,
-        epoch: 1,
-        cutoff_ms,
-        ended: false,
-        outcome: None,
-        coordinator: Some(process.clone()),
-        term: 1,
-        paused: false,
-        rate: share_of(settings.rate),
-    };
-    clear_the_source(settings, &ledger, clock, stop, run, &process).await?;
-    let (mut item, created) = ledger.create_run(run, &new).await?;
-    if !created && (item.ended || item.settings != settings.fingerprint) {
-        if !item.ended {
-            // Nobody of it lives (that was seen above): its settings may be replaced.
-            ledger.end_run(run, item.epoch, "interrupted").await?;
-        }
-        ledger
-            .reopen_run(
-                run,
-                item.epoch,
+    let (mut item, created) = match running {
+        Some(item) => (item, false),
+        None => {
+            let new = RunItem {
+                route: settings.route.clone(),
+                source: settings.source.clone(),
+                settings: settings.fingerprint.clone(),
+                since_ms: now_ms,
+                epoch: 1,
                 cutoff_ms,
-                &settings.fingerprint,
-                share_of(settings.rate),
-            )
-            .await?;
-        item = ledger.run(run).await?.unwrap_or(new);
-        if item.settings != settings.fingerprint {
-            return Err(JoinError::Refused(refusal(run, "with other settings")));
+                ended: false,
+                outcome: None,
+                coordinator: Some(process.clone()),
+                term: 1,
+                paused: false,
+                rate: share_of(settings.rate),
+            };
+            open(settings, &ledger, clock, stop, me, new).await?
         }
-    }
+    };
     let mut coordinates = created;
     let mut grant = Grant {
         term: if coordinates { item.term } else { 0 },
@@ -118,11 +108,12 @@ pub async fn join<P: Ports>(
         return Err(JoinError::Refused(refusal(&owner.run, "")));
     }
     // In the same way: of two that join at the same time at least one sees that it is not alone.
-    let alone = ledger
-        .processes()
-        .await?
-        .iter()
-        .all(|p| p.process == process);
+    let alone = !joins
+        && ledger
+            .processes()
+            .await?
+            .iter()
+            .all(|p| p.process == process);
     if alone && !coordinates {
         let old = item.coordinator.clone().filter(|c| !c.is_empty());
         if let Some(now) = ledger
@@ -151,8 +142,69 @@ pub async fn join<P: Ports>(
         },
         cutoff_ms: item.cutoff_ms,
         coordinates,
+        follows: !created,
         grant,
     })
+}
+
+/// The run, where its coordinator is registered and not known to be dead. Then nobody else is at the source: whoever coordinates has
+/// cleared it when it joined, and another run would have swept it first. So joining costs the same with ten thousand processes as with
+/// one: no list of them is read.
+async fn running<P: Ports>(
+    ledger: &Ledger<P>,
+    me: &Registration,
+    fingerprint: &str,
+) -> Result<Option<RunItem>, LedgerError> {
+    let Some(item) = ledger.run(&me.run).await? else {
+        return Ok(None);
+    };
+    if item.ended || item.settings != fingerprint {
+        return Ok(None);
+    }
+    let Some(coordinator) = item.coordinator.clone().filter(|c| !c.is_empty()) else {
+        return Ok(None);
+    };
+    if coordinator == me.process {
+        // A call before this one came as far as that.
+        return Ok(None);
+    }
+    let beats = ledger.beats(&[coordinator]).await?;
+    let registered = beats.iter().flatten().any(|b| b.fenced_by.is_none());
+    Ok(registered.then_some(item))
+}
+
+/// Clears the source for the run, then creates it, or opens it again: true when it was created by `me`.
+async fn open<P: Ports>(
+    settings: &Settings,
+    ledger: &Ledger<P>,
+    clock: &P::Clock,
+    stop: &Stop,
+    me: &Registration,
+    new: RunItem,
+) -> Result<(RunItem, bool), JoinError> {
+    let run = me.run.as_str();
+    clear_the_source(settings, ledger, clock, stop, run, &me.process).await?;
+    let (mut item, created) = ledger.create_run(run, &new).await?;
+    if !created && (item.ended || item.settings != settings.fingerprint) {
+        if !item.ended {
+            // Nobody of it lives (that was seen above): its settings may be replaced.
+            ledger.end_run(run, item.epoch, "interrupted").await?;
+        }
+        ledger
+            .reopen_run(
+                run,
+                item.epoch,
+                new.cutoff_ms,
+                &settings.fingerprint,
+                share_of(settings.rate),
+            )
+            .await?;
+        item = ledger.run(run).await?.unwrap_or(new);
+        if item.settings != settings.fingerprint {
+            return Err(JoinError::Refused(refusal(run, "with other settings")));
+        }
+    }
+    Ok((item, created))
 }
 
 fn refusal(run: &str, how: &str) -> String {

@@ -241,6 +241,7 @@ async fn send_batch<P: Ports>(
         .map(|(d, group)| outgoing(&ctx.settings, facts, &d.message, group))
         .collect();
     ctx.speed.note(now, timely.len() as u32);
+    tracing::trace!(route = %ctx.settings.route, messages = timely.len(), "a send begins");
     let outcomes = sink.send(&entries).await;
     let mut again = Again::Now;
     for (delivery, outcome) in timely.iter().zip(outcomes) {

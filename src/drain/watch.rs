@@ -1,6 +1,6 @@
 //! Watching other processes' heartbeats: no times of different machines are ever compared, only numbers that move or stand still.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::context::Context;
@@ -45,6 +45,7 @@ impl Watch {
     /// Forgets processes that are not in `names`. True: there were some.
     pub fn keep(&mut self, names: &[String]) -> bool {
         let before = self.watched.len();
+        let names: HashSet<&String> = names.iter().collect();
         self.watched.retain(|name, _| names.contains(name));
         self.watched.len() < before
     }

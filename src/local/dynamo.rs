@@ -127,6 +127,7 @@ impl Handler for Front {
             service: Service::DynamoDb,
             action,
             queue: None,
+            access_key: server::access_key(&head.headers),
             body: &body,
         });
         self.latency.there(&arrived, plan.delay_before).await;

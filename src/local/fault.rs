@@ -34,6 +34,8 @@ pub struct Call<'a> {
     pub action: &'a str,
     /// The queue's name, for calls that name one.
     pub queue: Option<&'a str>,
+    /// The access key id it was signed with.
+    pub access_key: Option<&'a str>,
     /// The request's JSON body.
     pub body: &'a [u8],
 }
@@ -76,6 +78,7 @@ impl EntryFault {
 
 type Chooser = dyn Fn(&BatchEntry<'_>) -> Option<EntryFault> + Send + Sync;
 type Predicate = dyn Fn(&Call<'_>) -> bool + Send + Sync;
+type Observer = dyn Fn(&Call<'_>) + Send + Sync;
 
 /// What happens to a call that a [`Rule`] picks.
 #[derive(Clone)]
@@ -247,6 +250,7 @@ struct State {
     rules: Vec<(RuleId, Rule, u64)>,
     next: u64,
     requests: BTreeMap<(Service, String), u64>,
+    observers: Vec<Arc<Observer>>,
 }
 
 impl Faults {
@@ -277,7 +281,12 @@ impl Faults {
         self.state().rules.retain(|(rule_id, ..)| *rule_id != id);
     }
 
-    /// Takes all rules away.
+    /// Tells `observer` of every call from now on, refused ones included, before any rule applies.
+    pub fn observe(&self, observer: impl Fn(&Call<'_>) + Send + Sync + 'static) {
+        self.state().observers.push(Arc::new(observer));
+    }
+
+    /// Takes all rules away. Observers stay.
     pub fn clear(&self) {
         self.state().rules.clear();
     }
@@ -288,9 +297,10 @@ impl Faults {
         self.state().requests.clone()
     }
 
-    /// Whether there are any rules.
+    /// Whether anybody wants to know what a call is about.
     pub(super) fn any(&self) -> bool {
-        !self.state().rules.is_empty()
+        let state = self.state();
+        !state.rules.is_empty() || !state.observers.is_empty()
     }
 
     /// Counts a call and says what the rules do to it. Each rule sees (and counts) each call it matches once.
@@ -309,6 +319,7 @@ impl Faults {
                     .insert((call.service, call.action.to_owned()), 1);
             }
         }
+        state.observers.iter().for_each(|observer| observer(call));
         let mut plan = Plan::default();
         for (_, rule, seen) in &mut state.rules {
             if rule.matches(call) {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::sqs::error::SqsError;
 use super::sqs::message::{Attribute, NewMessage};
 use super::sqs::queue::State;
-use super::{Clock, Endpoints, Faults, Rule, RuleId, Service};
+use super::{Call, Clock, Endpoints, Faults, Rule, RuleId, Service};
 
 /// Messages parked between two breaths of the server while a queue is seeded.
 const SEED_CHUNK: usize = 1000;
@@ -51,6 +51,11 @@ impl Endpoints {
     /// Adds a fault rule.
     pub fn add_rule(&self, rule: Rule) -> RuleId {
         self.faults.add(rule)
+    }
+
+    /// Tells `observer` of every call to either endpoint from now on, refused ones included.
+    pub fn observe(&self, observer: impl Fn(&Call<'_>) + Send + Sync + 'static) {
+        self.faults.observe(observer);
     }
 
     /// All calls to both endpoints so far, by service and action.

@@ -11,10 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -38,6 +39,13 @@ pub(super) trait Handler: Send + Sync + 'static {
         head: Parts,
         body: Bytes,
     ) -> impl Future<Output = Option<Response<Full<Bytes>>>> + Send;
+}
+
+/// The access key id that a request was signed with (Signature Version 4: `Credential=ID/date/region/...`).
+pub(super) fn access_key(headers: &HeaderMap) -> Option<&str> {
+    let signed = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (_, credential) = signed.split_once("Credential=")?;
+    credential.split('/').next()
 }
 
 /// A thread with a runtime of its own, running one endpoint.

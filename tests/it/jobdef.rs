@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqs_drain::cli::{Cli, Command};
 use sqs_drain::config::{KEYS, env_name};
 use sqs_drain::exit::ExitCode;
-use sqs_drain::plan::{Delivery, LogFormat, Plan, Progress, Refusal, Request};
+use sqs_drain::plan::{Delivery, IN_FLIGHT_LIMIT, LogFormat, Plan, Progress, Refusal, Request};
 
 const JOBS: [&str; 2] = ["batch-job.json", "batch-array-job.json"];
 
@@ -281,5 +281,71 @@ fn schedules_start_inside_the_window() {
             let id = window.opening_id(window.instant_of(civil));
             assert!(id.is_some(), "{name}: the window is shut at {civil}");
         }
+    }
+}
+
+/// How many shards a queue has room for: three pages for each lane, by the defaults that the plan has, the help names and the
+/// project's page lists.
+#[test]
+fn the_page_says_how_many_shards_fit() {
+    let container = json("batch-array-job.json")["containerProperties"].clone();
+    let plan = plan(&container, &[]).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let (lanes, page) = (plan.routes[0].lanes, plan.routes[0].page);
+    let held = 3 * lanes * page;
+    let fit = IN_FLIGHT_LIMIT / held;
+    let thousands = format!("{},{:03}", held / 1000, held % 1000);
+    let words = text("jobdef/README.md")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let said = format!(
+        "3 x {lanes} x {page} = {thousands} at the defaults, so beyond {fit} shards set `SQS_DRAIN_LANES` lower"
+    );
+    assert!(words.contains(&said), "jobdef/README.md: {said}");
+    assert!(text("README.md").contains(&format!("| `--lanes`, `--page` | {lanes}, {page} |")));
+    let help = sqs_drain::cli::command();
+    let run = help.find_subcommand("run").expect("the sub-command");
+    for (name, default) in [("lanes", lanes), ("page", page)] {
+        let arg = run.get_arguments().find(|a| a.get_long() == Some(name));
+        let help = arg.and_then(|a| a.get_help()).map(ToString::to_string);
+        let help = help.unwrap_or_default();
+        assert!(help.contains(&format!("[default: {default}]")), "{help}");
+    }
+}
+
+/// The commands of the pages: lines of blocks, and those in the text that are whole.
+#[test]
+fn the_pages_commands_are_read_by_the_program() {
+    let all = sqs_drain::cli::command();
+    for (page, least) in [("README.md", 10), ("jobdef/README.md", 5)] {
+        let text = text(page);
+        let blocks = text.lines().filter_map(|line| line.strip_prefix("$ "));
+        let spans = text.split('`').skip(1).step_by(2);
+        let mut read = 0;
+        for command in blocks.chain(spans) {
+            let command = command.split(" #").next().unwrap_or_default();
+            let whole = !command.contains("...") && !command.contains('|');
+            let ours = match command.strip_prefix("cargo run --release -- ") {
+                Some(rest) => format!("sqs-drain {rest}"),
+                None => command.to_owned(),
+            };
+            // A name alone ("`sqs-drain`") is no command.
+            if !whole || !ours.starts_with("sqs-drain ") || ours.contains("--help") {
+                continue;
+            }
+            let words: Vec<&str> = ours.split_whitespace().collect();
+            read += 1;
+            if !ours.contains(" -") {
+                // A sub-command is only named.
+                let mut at = Some(&all);
+                for word in &words[1..] {
+                    at = at.and_then(|command| command.find_subcommand(word));
+                }
+                assert!(at.is_some(), "{page}: {command}");
+                continue;
+            }
+            Cli::read(&words).unwrap_or_else(|error| panic!("{page}: {command}: {error}"));
+        }
+        assert!(read >= least, "{page}: {read} commands found");
     }
 }

@@ -18,6 +18,9 @@ mod mutants;
 #[cfg(feature = "local")]
 mod ops;
 mod plan;
+#[cfg(feature = "local")]
+mod record;
+mod scale;
 mod sim;
 mod window;
 mod world;

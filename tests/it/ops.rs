@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::binary::world::{SCHEDULE, TABLE, WAIT, World};
+use crate::record::{self, Caller};
 
 mod doubts;
 mod look;
@@ -53,15 +54,17 @@ pub async fn call(world: &World, line: &str) -> Done {
 
 /// The same, with more in the environment.
 pub async fn call_in(world: &World, line: &str, env: &[(&str, &str)]) -> Done {
+    let args: Vec<&str> = line.split_whitespace().collect();
+    let key = record::sign_as(Caller::process(&args, env));
     let mut command = Command::new(env!("CARGO_BIN_EXE_sqs-drain"));
     command
-        .args(line.split_whitespace())
+        .args(args)
         .env_clear()
         .env("AWS_ENDPOINT_URL_SQS", &world.endpoints.sqs_url)
         .env("AWS_ENDPOINT_URL_DYNAMODB", &world.endpoints.dynamo_url)
         .env("AWS_REGION", "us-east-1")
         .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_ACCESS_KEY_ID", key)
         .env("AWS_SECRET_ACCESS_KEY", "test")
         .envs(env.iter().copied())
         .stdin(Stdio::null());

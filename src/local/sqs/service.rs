@@ -23,7 +23,7 @@ use super::wire::{
 };
 use crate::local::clock::{Clock, http_date};
 use crate::local::fault::{Call, Faults, Plan, Service as Endpoint};
-use crate::local::http::Handler;
+use crate::local::http::{Handler, access_key};
 use crate::local::latency::Latency;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.0");
@@ -339,6 +339,7 @@ impl Handler for Service {
             service: Endpoint::Sqs,
             action,
             queue: queue.as_deref(),
+            access_key: access_key(&head.headers),
             body: &body,
         });
         self.latency.there(&arrived, plan.delay_before).await;

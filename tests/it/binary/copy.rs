@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sqs_drain::local::sqs::message::{Attribute, NewMessage};
-use sqs_drain::local::{EntryFault, Peeked, Rule};
+use sqs_drain::local::{Effect, EntryFault, Peeked, Rule};
 
 use super::world::{SCHEDULE, WAIT, World, samples};
 
@@ -115,6 +115,47 @@ async fn a_group_keeps_its_order_when_an_entry_in_the_middle_fails() {
             "the deduplication id is the source message id"
         );
     }
+}
+
+#[tokio::test]
+async fn killed_from_fifo_to_fifo_nothing_is_lost_doubled_or_out_of_order() {
+    let world = World::start().await;
+    with_fifo_queues(&world);
+    let parked = world.park("wait.fifo", (0..700).map(ordered));
+    let send = || Rule::sqs("SendMessageBatch");
+    let slow = Effect::DelayAfter(Duration::from_millis(40));
+    let slow = world.endpoints.add_rule(send().then(slow));
+    // Some answers are lost as well, and some entries in the middle of their groups fail for a while.
+    let lost = send().skip(5).times(2).then(Effect::DropAfter);
+    world.endpoints.add_rule(lost);
+    let busy = send().skip(9).times(8).fail_entries(|entry| {
+        (entry.index % 3 == 1).then(|| EntryFault::new("RequestThrottled", false))
+    });
+    world.endpoints.add_rule(busy);
+    let args = [
+        "--run-id",
+        "r",
+        "--from",
+        "wait.fifo",
+        "--to",
+        "schedule.fifo",
+        "--lanes",
+        "2",
+    ];
+    for round in 1..=3 {
+        let worker = world.run(&args);
+        world.arrived("schedule.fifo", round * 70).await;
+        worker.kill();
+        let arrived = world.len("schedule.fifo");
+        assert!(arrived < 700, "part-way: {arrived}");
+        world.let_visibility_pass_in("wait.fifo").await;
+    }
+    world.endpoints.faults().remove(slow);
+    world.run(&args).ended().await.exits(0);
+    // All within five minutes, so the destination recognises what is sent again.
+    world.audit(&parked, &["schedule.fifo"]).is_exact();
+    assert_eq!(by_group(&world.peek("schedule.fifo")), by_group(&parked));
+    assert_eq!(world.len("wait.fifo"), 0);
 }
 
 #[tokio::test]

@@ -112,8 +112,8 @@ impl Worker {
         assert_eq!(sent, 0, "the signal was sent");
     }
 
-    /// Kills it with SIGKILL and waits until it is gone.
-    pub fn kill(mut self) {
+    /// Kills it with SIGKILL and waits until it is gone; answers with its log.
+    pub fn kill(mut self) -> String {
         assert!(
             self.child.try_wait().expect("a child").is_none(),
             "it had ended before it was killed:\n{}",
@@ -121,6 +121,7 @@ impl Worker {
         );
         self.child.kill().expect("killed");
         self.child.wait().expect("gone");
+        self.log()
     }
 
     /// Whether it has ended by itself.

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqs_drain::aws;
 use sqs_drain::aws::clock::SystemClock;
+use sqs_drain::aws::{self, Aws};
 use sqs_drain::drain::settings::{Cutoff, Destination, GroupFrom, Settings, Timings};
 use sqs_drain::drain::{Wiring, run};
 use sqs_drain::exit::ExitCode;
@@ -87,12 +87,12 @@ const TIMINGS: Timings = Timings {
 };
 
 async fn prepared<C: Clock + 'static>(
-    world: &World,
+    aws: &Aws,
     clock: C,
     from: &str,
     to: &[&str],
 ) -> (Wiring<Inside<C>>, Settings) {
-    let clients = world.aws.clients();
+    let clients = aws.clients();
     let source = clients.describe_queue(from).await.expect("the source");
     let mut sinks = Vec::new();
     let mut destinations = Vec::new();
@@ -153,7 +153,8 @@ fn ends_with(report: &RouteReport, exit: ExitCode) {
 async fn a_live_producer_does_not_keep_the_run_going_and_what_was_received_is_moved() {
     let world = World::in_real_time().await;
     let parked = world.park(WAIT, samples(500));
-    let (wiring, settings) = prepared(&world, world.aws.clock(), WAIT, &[SCHEDULE]).await;
+    let aws = world.inside(WAIT, &[SCHEDULE]).await;
+    let (wiring, settings) = prepared(&aws, aws.clock(), WAIT, &[SCHEDULE]).await;
     // Two hundred a second, for as long as the run goes on.
     let produce = async {
         let mut n = 500;
@@ -200,7 +201,8 @@ async fn when_only_a_destination_that_refuses_everything_is_left_the_run_gives_u
     world
         .endpoints
         .add_rule(gone.error(400, "com.amazonaws.sqs#QueueDoesNotExist"));
-    let (wiring, settings) = prepared(&world, world.aws.clock(), WAIT, &["a", "b"]).await;
+    let aws = world.inside(WAIT, &["a", "b"]).await;
+    let (wiring, settings) = prepared(&aws, aws.clock(), WAIT, &["a", "b"]).await;
     let report = LocalSet::new()
         .run_until(run(wiring, settings, Stop::default(), |_| {}))
         .await;
@@ -230,8 +232,8 @@ async fn in_a_fifo_source_a_refused_message_stops_its_own_group_only() {
         (entry.body == Some("11")).then(|| EntryFault::new("InvalidMessageContents", true))
     });
     world.endpoints.add_rule(rule);
-    let (wiring, settings) =
-        prepared(&world, world.aws.clock(), "wait.fifo", &["schedule.fifo"]).await;
+    let aws = world.inside("wait.fifo", &["schedule.fifo"]).await;
+    let (wiring, settings) = prepared(&aws, aws.clock(), "wait.fifo", &["schedule.fifo"]).await;
     let report = LocalSet::new()
         .run_until(run(wiring, settings, Stop::default(), |_| {}))
         .await;
@@ -259,7 +261,8 @@ async fn the_window_closes_by_the_workers_own_clock() {
         by: then - started,
     };
     let closes = started + TimeDelta::seconds(12);
-    let (wiring, mut settings) = prepared(&world, clock, WAIT, &[SCHEDULE]).await;
+    let aws = world.inside(WAIT, &[SCHEDULE]).await;
+    let (wiring, mut settings) = prepared(&aws, clock, WAIT, &[SCHEDULE]).await;
     settings.window =
         Window::parse(&["08:00-21:00".to_owned()], "Asia/Seoul", &[], &[]).expect("a window");
     settings.rate = Some(200.0);

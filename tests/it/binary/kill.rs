@@ -141,3 +141,42 @@ async fn killed_before_anything_is_written_nothing_is_in_doubt() {
     assert_eq!(ended.listed(), BTreeSet::new());
     world.audit(&parked, &[SCHEDULE]).is_exact();
 }
+
+#[tokio::test]
+async fn a_sigkill_straight_after_a_sigterm_loses_nothing() {
+    let world = World::start().await;
+    let parked = world.park(WAIT, samples(1_000));
+    let args = ["--run-id", "r", "--lanes", "2", "--page", "20"];
+    for noticed in [false, true] {
+        let worker = world.run(&args);
+        let before = world.accepted(SCHEDULE) as usize;
+        world.arrived(SCHEDULE, before + 100).await;
+        // A send that hangs keeps it from leaving before it is killed.
+        let hang = Effect::DelayAfter(Duration::from_secs(60));
+        let hang = Rule::sqs("SendMessageBatch").then(hang);
+        let hang = world.endpoints.add_rule(hang);
+        eventually("a send hangs", || {
+            world.endpoints.faults().picked(hang) >= Some(1)
+        })
+        .await;
+        worker.signal(libc::SIGTERM);
+        if noticed {
+            eventually("it is stopping", || {
+                worker.log().contains("a second signal leaves at once")
+            })
+            .await;
+        }
+        worker.kill();
+        world.endpoints.faults().clear();
+        assert!(world.len(SCHEDULE) < 1_000, "part-way");
+        world.let_visibility_pass().await;
+    }
+    world.run(&args).ended().await.exits(0);
+    let listed = world.listed("r").await;
+    let audit = world.audit(&parked, &[SCHEDULE]);
+    audit.doubles_only(&listed);
+    assert!(!audit.doubled.is_empty(), "what hung had arrived");
+    let totals = world.run_totals("r").await;
+    assert!(totals.is_balanced(), "{totals:?}");
+    assert_eq!(totals.sent, 1_000, "{totals:?}");
+}

@@ -2,11 +2,15 @@
 //! lied to. Where a hook needs it, the same drain with the same AWS adapters inside the test (`inside`).
 
 mod copy;
+mod cutoff;
 mod drained;
 mod entries;
+mod fleet;
+mod freeze;
 pub mod harness;
 mod inside;
 mod kill;
+mod once;
 mod outage;
 mod rate;
 mod refusals;

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sqs_drain::local::{Effect, Rule, Service};
+use sqs_drain::local::sqs::message::NewMessage;
+use sqs_drain::local::{BatchEntry, Effect, EntryFault, Peeked, Rule, Service};
 
-use super::harness::eventually;
+use super::fleet::numbered;
+use super::harness::{Ended, eventually};
 use super::world::{SCHEDULE, WAIT, World, samples};
 
 fn slow_sends() -> Rule {
@@ -52,6 +54,62 @@ async fn a_destination_that_is_gone_does_not_stop_the_others() {
     world.run(&to).ended().await.exits(0);
     world.audit(&parked, &["a", "b"]).is_exact();
     assert!(world.len("b") > 120);
+}
+
+/// Each a group of its own: the destination follows from the group.
+fn grouped(n: usize) -> NewMessage {
+    NewMessage {
+        group_id: Some(format!("g{n}")),
+        ..numbered(n)
+    }
+}
+
+/// A world with two destinations and messages for both.
+async fn with_two() -> (World, Vec<Peeked>) {
+    let world = World::start().await;
+    world.queue("a", &[]);
+    world.queue("b", &[]);
+    let parked = world.park(WAIT, (0..400).map(grouped));
+    (world, parked)
+}
+
+const TO: [&str; 6] = ["--run-id", "r", "--to", "a", "--to", "b"];
+
+/// One of two destinations is told to go slower for as long as this rule says: all for the other is moved meanwhile.
+async fn goes_on_beside(throttled: Rule) {
+    let (world, _) = with_two().await;
+    world.run(&TO).ended().await.exits(0);
+    let for_a = world.len("a");
+    assert!((120..280).contains(&for_a), "{for_a} of 400");
+
+    let (world, parked) = with_two().await;
+    let throttled = world.endpoints.add_rule(throttled.queue("b"));
+    let worker = world.run(&TO);
+    world.arrived("a", for_a).await;
+    let refused = world.endpoints.faults().picked(throttled);
+    assert!(refused > Some(0), "the other was tried");
+    assert_eq!(world.len("b"), 0);
+    world.endpoints.faults().remove(throttled);
+    world.advance(Duration::from_secs(26));
+    let ended = worker.ended().await.exits(0);
+    world.audit(&parked, &["a", "b"]).is_exact();
+    assert_eq!(world.len("a"), for_a);
+    assert_eq!(ended.figure("sent"), 400);
+    assert_eq!(ended.figure("in_doubt"), 0);
+    assert_eq!(ended.listed(), BTreeSet::new());
+}
+
+#[tokio::test]
+async fn a_destination_that_throttles_requests_does_not_stop_the_others() {
+    let send = Rule::sqs("SendMessageBatch");
+    goes_on_beside(send.error(400, "RequestThrottled")).await;
+}
+
+#[tokio::test]
+async fn a_destination_that_throttles_entries_does_not_stop_the_others() {
+    let send = Rule::sqs("SendMessageBatch");
+    let throttle = |_: &BatchEntry<'_>| Some(EntryFault::new("RequestThrottled", true));
+    goes_on_beside(send.fail_entries(throttle)).await;
 }
 
 #[tokio::test]
@@ -163,4 +221,75 @@ async fn a_table_that_is_denied_ends_the_run_with_seven() {
     let listed = world.listed("r").await;
     world.audit(&parked, &[SCHEDULE]).doubles_only(&listed);
     assert_eq!(world.run_totals("r").await.sent, 2_000);
+}
+
+/// Stopped by a signal while the table is silent, it waits for it as long as the grace lets it.
+async fn silent_when_stopped() {
+    let world = World::start().await;
+    let parked = world.park(WAIT, samples(1_000));
+    world.endpoints.add_rule(slow_sends());
+    let args = ["--run-id", "r", "--lanes", "2", "--page", "20"];
+    let worker = world.run(&[&args[..], &["--grace", "11s"]].concat());
+    world.arrived(SCHEDULE, 100).await;
+    let silent = Rule::every(Service::DynamoDb).then(Effect::DropBefore);
+    world.endpoints.add_rule(silent);
+    eventually("the outage is noticed", || {
+        worker
+            .log()
+            .contains("the checkpoint table does not answer")
+    })
+    .await;
+    worker.signal(libc::SIGTERM);
+    no_answer_at_the_end(&world, worker.ended().await.exits(7));
+    world.endpoints.faults().clear();
+    world.let_visibility_pass().await;
+    let args = [&args[..], &["--grace", "11s"]].concat();
+    world.run(&args).ended().await.exits(0);
+    settled(&world, &parked, 1_000).await;
+}
+
+/// The window closes, by the service's clock, while the table is silent.
+async fn silent_when_the_window_closes() {
+    let now = chrono::Utc::now();
+    let hour = |by: i64| {
+        (now + chrono::TimeDelta::hours(by))
+            .format("%H:%M")
+            .to_string()
+    };
+    let window = format!("{}-{}", hour(-1), hour(1));
+    let closes = now + chrono::TimeDelta::hours(1);
+    let closes = closes - chrono::TimeDelta::seconds(i64::from(chrono::Timelike::second(&closes)));
+    let world = World::at(closes - chrono::TimeDelta::seconds(15)).await;
+    let parked = world.park(WAIT, samples(3_000));
+    let args = ["--run-id", "r", "--rate", "100", "--grace", "11s"];
+    let mut in_window = vec!["--window", &window, "--zone", "UTC"];
+    in_window.extend(args);
+    let worker = world.run(&in_window);
+    world.arrived(SCHEDULE, 100).await;
+    let silent = Rule::every(Service::DynamoDb).then(Effect::DropBefore);
+    world.endpoints.add_rule(silent);
+    no_answer_at_the_end(&world, worker.ended().await.exits(7));
+    world.endpoints.faults().clear();
+    world.let_visibility_pass().await;
+    world.run(&["--run-id", "r"]).ended().await.exits(0);
+    settled(&world, &parked, 3_000).await;
+}
+
+fn no_answer_at_the_end(world: &World, ended: Ended) {
+    let message = ended.message();
+    assert!(message.contains("table did not answer"), "{message}");
+    assert!(world.len(WAIT) > 0, "mid-drain");
+}
+
+async fn settled(world: &World, parked: &[Peeked], n: u64) {
+    let listed = world.listed("r").await;
+    world.audit(parked, &[SCHEDULE]).doubles_only(&listed);
+    let totals = world.run_totals("r").await;
+    assert!(totals.is_balanced(), "{totals:?}");
+    assert_eq!(totals.sent, n, "{totals:?}");
+}
+
+#[tokio::test]
+async fn a_table_that_is_silent_when_the_grace_ends_leads_to_seven() {
+    tokio::join!(silent_when_stopped(), silent_when_the_window_closes());
 }

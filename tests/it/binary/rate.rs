@@ -1,10 +1,29 @@
-//! The rate, by when the server accepted what: messages are counted, not batches.
+//! The rate: the average by when the server accepted what, no second above it by the marks of who sent. Messages are counted,
+//! not batches.
 
-use super::harness::now;
+use chrono::DateTime;
+use serde_json::Value;
+
+use super::fleet::{Fleet, numbered};
+use super::harness::{PATIENCE, now, pause};
 use super::world::{SCHEDULE, WAIT, World, samples};
 
-/// How far two requests may be pushed together on their way by a machine that is busy, in milliseconds.
+/// How far two marks may be pushed together by a machine that is busy, in milliseconds.
 const JITTER_MS: u64 = 50;
+
+/// When a worker began its sends, and how many messages each had, by its log at the level `trace`.
+fn marks(log: &str) -> Vec<(u64, u32)> {
+    log.lines()
+        .filter(|line| line.contains("a send begins"))
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            let at = line["timestamp"].as_str().expect("a time");
+            let at = DateTime::parse_from_rfc3339(at).expect("RFC 3339");
+            let n = line["fields"]["messages"].as_u64().expect("a number");
+            (at.timestamp_millis().unsigned_abs(), n as u32)
+        })
+        .collect()
+}
 
 /// The most messages in any second, a jitter less.
 fn busiest(sends: &[(u64, u32)]) -> u64 {
@@ -33,35 +52,42 @@ fn average(sends: &[(u64, u32)], burst: u64) -> f64 {
     (all - burst) as f64 * 1_000.0 / took_ms as f64
 }
 
-async fn drains_at(rate: u64, messages: usize, least: f64) {
+async fn drains_at(rate: u64, burst: u64, messages: usize, least: f64) {
     let world = World::in_real_time().await;
     let parked = world.park(WAIT, samples(messages));
-    let text = rate.to_string();
-    let ended = world.run(&["--rate", &text]).ended().await.exits(0);
+    let (at, at_once) = (rate.to_string(), burst.to_string());
+    let args = ["--rate", &at, "--burst", &at_once, "--log-level", "trace"];
+    let ended = world.run(&args).ended().await.exits(0);
     world.audit(&parked, &[SCHEDULE]).is_exact();
-    let sends = world.endpoints.accepted_sends(SCHEDULE);
-    let (busiest, average) = (busiest(&sends), average(&sends, 10));
-    assert!(busiest <= rate + 10, "{busiest} in one second at {rate}/s");
+    let marks = marks(&ended.stderr);
+    let marked: u64 = marks.iter().map(|(_, n)| u64::from(*n)).sum();
+    assert_eq!(marked, messages as u64, "each send has its mark");
+    let (busiest, average) = (busiest(&marks), average(&marks, burst));
+    println!("{average}/s, busiest second {busiest}");
+    let most = rate + burst;
+    assert!(busiest <= most, "{busiest} in one second at {rate}/s");
     assert!(average <= rate as f64 * 1.01, "{average}/s at {rate}/s");
     assert!(average >= rate as f64 * least, "{average}/s at {rate}/s");
     let told = &ended.route()["rate"];
     assert_eq!(told["limit"], rate as f64);
-    assert!(told["busiest_second"].as_u64() <= Some(rate + 10), "{told}");
+    // It may be preempted between a batch's place in the rate and its mark: that makes one batch more at most.
+    assert!(told["busiest_second"].as_u64() <= Some(most + 10), "{told}");
+    // The worker leaves no burst out of its average.
     let said = told["average"].as_f64().expect("a number");
-    assert!((said / average - 1.0).abs() < 0.03, "{said} and {average}");
+    let whole = average * messages as f64 / (messages as u64 - burst) as f64;
+    assert!((said / whole - 1.0).abs() < 0.01, "{said} and {whole}");
 }
 
-/// That it is no slower depends on the machine, and stands in the next test.
+/// As it is by default: a burst of one batch. That it is no slower depends on the machine, and stands in the next test.
 #[tokio::test]
 async fn it_never_sends_faster_than_told() {
-    drains_at(500, 2_000, 0.0).await;
+    drains_at(500, 10, 2_000, 0.0).await;
 }
 
-/// The whole of it takes its 20 seconds, and a machine that is not busy otherwise.
+/// What a busy machine delays is made good out of the burst: the more of it there is, the longer its stalls may be.
 #[tokio::test]
-#[ignore = "20 s, on a machine that is not busy otherwise: run with --ignored"]
 async fn over_twenty_seconds_the_average_is_within_a_hundredth() {
-    drains_at(500, 10_000, 0.99).await;
+    drains_at(500, 50, 10_000, 0.99).await;
 }
 
 #[tokio::test]
@@ -76,4 +102,78 @@ async fn a_rate_below_a_batch_a_second_makes_small_batches() {
     let sends = world.endpoints.accepted_sends(SCHEDULE);
     assert!(busiest(&sends) <= 15, "{sends:?}");
     assert!(sends.len() >= 5, "{sends:?}");
+}
+
+/// Four shards; one is killed and nobody comes in its place. From two leases later on the others send what it sent.
+async fn the_others_take_its_share(coordinator: bool) {
+    const RATE: u64 = 100;
+    const MESSAGES: u64 = 2_600;
+    /// Two of the leases that the harness sets.
+    const TWO_LEASES_MS: u64 = 8_000;
+    /// What the shards have in hand when the source is empty: who has more of it is busy longer, at its own share.
+    const LAST: u64 = 150;
+    let world = World::in_real_time().await;
+    world.park(WAIT, (0..MESSAGES as usize).map(numbered));
+    let args = ["--rate", "100", "--lanes", "2", "--log-level", "trace"];
+    let mut fleet = Fleet::start(&world, &args);
+    let ledger = world.ledger().await;
+    let start = now();
+    let (processes, run) = loop {
+        assert!(start.elapsed() < PATIENCE, "they never shared the rate");
+        let processes = ledger.processes().await.expect("the table");
+        let names: Vec<String> = processes.iter().map(|p| p.process.clone()).collect();
+        let beats = ledger.beats(&names).await.expect("the table");
+        let shares: Vec<i64> = beats.iter().flatten().map(|b| b.doing.share).collect();
+        if shares == [25_000; 4] {
+            let run = ledger.run("r").await.expect("the table").expect("a run");
+            break (processes, run);
+        }
+        pause().await;
+    };
+    let holder = run.coordinator.expect("a coordinator");
+    let victim = processes
+        .iter()
+        .find(|p| (p.process == holder) == coordinator)
+        .expect("one");
+    let mut marks_of_all = marks(&fleet.kill(victim.shard as usize));
+    let killed_at = world.endpoints.clock().now_ms();
+    let sent_before = world.accepted(SCHEDULE);
+    let ended = fleet.drained().await;
+    assert_eq!(ended.len(), 3);
+
+    let from = killed_at + TWO_LEASES_MS;
+    let mut sum = sent_before;
+    let measured: Vec<(u64, u32)> = world
+        .endpoints
+        .accepted_sends(SCHEDULE)
+        .into_iter()
+        .filter(|(at, _)| *at >= killed_at)
+        .filter(|(at, n)| {
+            sum += u64::from(*n);
+            *at >= from && sum <= MESSAGES - LAST
+        })
+        .collect();
+    let took_ms = measured[measured.len() - 1].0 - measured[0].0;
+    let first = u64::from(measured[0].1);
+    let average = average(&measured, first);
+    println!("{average}/s over {took_ms} ms, coordinator {coordinator}");
+    assert!(took_ms > 8_000, "long enough to be measured: {took_ms} ms");
+    assert!(average > 0.97 * RATE as f64, "{average}/s");
+    for ended in &ended {
+        marks_of_all.extend(marks(&ended.stderr));
+    }
+    marks_of_all.sort_unstable();
+    let busiest = busiest(&marks_of_all);
+    println!("busiest second {busiest}");
+    assert!(busiest <= RATE + 4 * 10, "{busiest} in one second");
+}
+
+#[tokio::test]
+async fn when_a_shard_dies_the_others_take_its_share_within_two_leases() {
+    the_others_take_its_share(false).await;
+}
+
+#[tokio::test]
+async fn when_the_coordinator_dies_the_others_take_its_share_within_two_leases() {
+    the_others_take_its_share(true).await;
 }

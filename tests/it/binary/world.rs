@@ -16,6 +16,7 @@ use sqs_drain::local::{Endpoints, ManualClock, Options, Peeked, Service};
 use sqs_drain::port::Ports;
 
 use super::harness::{TIMINGS, Worker, eventually};
+use crate::record::{self, Caller};
 
 pub const WAIT: &str = "wait";
 pub const SCHEDULE: &str = "schedule";
@@ -34,6 +35,7 @@ impl Ports for Real {
 /// Endpoints with a wait queue, a schedule queue and a checkpoint table.
 pub struct World {
     pub endpoints: Endpoints,
+    /// The test's own access, of which no record is kept.
     pub aws: Aws,
     /// Moves on by itself with real time, and further when a test says so; `None`: the system's clock.
     clock: Option<ManualClock>,
@@ -44,6 +46,18 @@ impl Drop for World {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
     }
+}
+
+/// Access to endpoints, signing with this access key id.
+async fn access(endpoints: &Endpoints, key: &str) -> Aws {
+    let at = aws::Endpoints {
+        sqs: endpoints.sqs_url.clone(),
+        dynamodb: endpoints.dynamo_url.clone(),
+        region: "us-east-1".to_owned(),
+        access_key_id: key.to_owned(),
+        secret_access_key: "test".to_owned(),
+    };
+    Aws::at(&at, Timeouts::default()).await
 }
 
 /// Moves a manual clock along with real time until `over`.
@@ -83,21 +97,12 @@ impl World {
 
     async fn with(options: Options, clock: Option<ManualClock>) -> Self {
         let endpoints = sqs_drain::local::start(options).await.expect("free ports");
+        record::watch(&endpoints);
         let over = Arc::new(AtomicBool::new(false));
         if let Some(clock) = &clock {
             tick(clock.clone(), over.clone());
         }
-        let aws = Aws::at(
-            &aws::Endpoints {
-                sqs: endpoints.sqs_url.clone(),
-                dynamodb: endpoints.dynamo_url.clone(),
-                region: "us-east-1".to_owned(),
-                access_key_id: "test".to_owned(),
-                secret_access_key: "test".to_owned(),
-            },
-            Timeouts::default(),
-        )
-        .await;
+        let aws = access(&endpoints, record::HARNESS).await;
         let world = Self {
             endpoints,
             aws,
@@ -109,6 +114,12 @@ impl World {
         let created = world.aws.clients().create_table(TABLE).await;
         assert_eq!(created, Ok(true));
         world
+    }
+
+    /// Access for a worker inside the test that drains `from` into `to`.
+    pub async fn inside(&self, from: &str, to: &[&str]) -> Aws {
+        let caller = Caller::inside(from, to, TABLE);
+        access(&self.endpoints, &record::sign_as(caller)).await
     }
 
     /// Creates a queue; answers with its URL.
@@ -162,9 +173,14 @@ impl World {
     /// count from its own clock. In small steps, so that the polls of a killed worker, which go on without it, end before
     /// there is anything for them to take.
     pub async fn let_visibility_pass(&self) {
+        self.let_visibility_pass_in(WAIT).await;
+    }
+
+    /// The same for another source.
+    pub async fn let_visibility_pass_in(&self, source: &str) {
         eventually("the source is visible", || {
             self.advance(Duration::from_millis(1_500));
-            self.peek(WAIT).iter().all(|m| m.state == State::Visible)
+            self.peek(source).iter().all(|m| m.state == State::Visible)
         })
         .await;
     }
@@ -193,12 +209,13 @@ impl World {
             }
         }
         all.extend(args);
+        let key = record::sign_as(Caller::process(&all, env));
         let mut whole = BTreeMap::from([
             ("AWS_ENDPOINT_URL_SQS", self.endpoints.sqs_url.as_str()),
             ("AWS_ENDPOINT_URL_DYNAMODB", &self.endpoints.dynamo_url),
             ("AWS_REGION", "us-east-1"),
             ("AWS_EC2_METADATA_DISABLED", "true"),
-            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_ACCESS_KEY_ID", &key),
             ("AWS_SECRET_ACCESS_KEY", "test"),
         ]);
         whole.extend(env.iter().copied());

@@ -23,6 +23,7 @@ fn on_embedded<F: Future<Output = ()>>(clause: impl FnOnce(Http) -> F) {
             ..Options::ephemeral()
         };
         let endpoints = local::start(options).await.expect("the endpoints start");
+        crate::record::watch(&endpoints);
         let time = Time::Manual(Rc::new(move |by| clock.advance(by)));
         let bench = Http::new(&endpoints.sqs_url, &endpoints.dynamo_url, time, DIFFERENCES).await;
         clause(bench).await;

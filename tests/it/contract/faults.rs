@@ -10,8 +10,9 @@ use sqs_drain::port::{
 };
 
 use super::canned::Canned;
-use super::http::{TABLE, TIMEOUTS, access, run};
+use super::http::{TABLE, TIMEOUTS, access, access_as, run};
 use super::{LONG, handles, numbered, outgoing, plain, poll};
+use crate::record::{self, Caller};
 
 mod looks;
 mod table;
@@ -21,7 +22,10 @@ const START_MS: u64 = 1_772_406_000_000;
 /// Endpoints of one's own with a queue and the table, and access to them.
 struct Room {
     endpoints: Endpoints,
+    /// The adapters under test.
     aws: Aws,
+    /// Makes what they work on.
+    hands: Aws,
     url: String,
 }
 
@@ -31,8 +35,11 @@ async fn room(timeouts: Timeouts) -> Room {
         ..Options::ephemeral()
     };
     let endpoints = local::start(options).await.expect("the endpoints start");
-    let aws = access(&endpoints.sqs_url, &endpoints.dynamo_url, timeouts).await;
-    let clients = aws.clients();
+    record::watch(&endpoints);
+    let (sqs, dynamodb) = (&endpoints.sqs_url, &endpoints.dynamo_url);
+    let aws = access(sqs, dynamodb, timeouts).await;
+    let hands = access_as(record::HARNESS, sqs, dynamodb, timeouts).await;
+    let clients = hands.clients();
     let url = clients
         .create_queue("q", &[])
         .await
@@ -44,6 +51,7 @@ async fn room(timeouts: Timeouts) -> Room {
     Room {
         endpoints,
         aws,
+        hands,
         url,
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqs_drain::aws::{Aws, Clients, Endpoints, Timeouts, dynamo, sqs};
 
 use super::{Bench, Difference, Spec};
+use crate::record::{self, Caller};
 
 /// The table every clause of a bench uses, each in partitions of its own.
 pub const TABLE: &str = "sqs-drain-contract";
@@ -14,7 +15,10 @@ pub const TABLE: &str = "sqs-drain-contract";
 /// The real ports over HTTP.
 #[derive(Clone)]
 pub struct Http {
+    /// The adapters under test.
     clients: Clients,
+    /// Makes what they work on.
+    hands: Clients,
     /// How time is let pass.
     time: Time,
     differences: &'static [Difference],
@@ -36,13 +40,19 @@ pub const TIMEOUTS: Timeouts = Timeouts {
     table: Duration::from_secs(60),
 };
 
-/// The access to servers at these URLs.
+/// The access of the adapters under test to servers at these URLs.
 pub async fn access(sqs: &str, dynamodb: &str, timeouts: Timeouts) -> Aws {
+    let key = record::sign_as(Caller::adapters("ports"));
+    access_as(&key, sqs, dynamodb, timeouts).await
+}
+
+/// Access to servers at these URLs, signing with this access key id.
+pub async fn access_as(key: &str, sqs: &str, dynamodb: &str, timeouts: Timeouts) -> Aws {
     let endpoints = Endpoints {
         sqs: sqs.to_owned(),
         dynamodb: dynamodb.to_owned(),
         region: "ap-northeast-2".to_owned(),
-        access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+        access_key_id: key.to_owned(),
         secret_access_key: "secret".to_owned(),
     };
     Aws::at(&endpoints, timeouts).await
@@ -57,14 +67,17 @@ impl Http {
         differences: &'static [Difference],
     ) -> Self {
         let clients = access(sqs, dynamodb, TIMEOUTS).await.clients();
+        let hands = access_as(record::HARNESS, sqs, dynamodb, TIMEOUTS).await;
+        let hands = hands.clients();
         if !dynamodb.is_empty() {
-            clients
+            hands
                 .create_table(TABLE)
                 .await
                 .expect("the table is created");
         }
         Self {
             clients,
+            hands,
             time,
             differences,
         }
@@ -74,7 +87,7 @@ impl Http {
     pub async fn make(&self, fifo: bool, attributes: &[(&str, &str)]) -> String {
         let suffix = if fifo { ".fifo" } else { "" };
         let name = format!("contract-{}{suffix}", uuid::Uuid::new_v4().simple());
-        self.clients
+        self.hands
             .create_queue(&name, attributes)
             .await
             .expect("the queue is created")
@@ -96,7 +109,7 @@ impl Bench for Http {
         let redrive;
         if let Some((dead, receives)) = &spec.dead_letters {
             let dead = self
-                .clients
+                .hands
                 .describe_queue(dead)
                 .await
                 .expect("the queue is there");

@@ -1,5 +1,6 @@
 //! Fault rules and hooks.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_sqs::error::SdkError;
@@ -294,5 +295,40 @@ async fn calls_and_accepted_sends_are_counted() {
     assert_eq!(
         counted,
         expected.map(|(service, action, n)| (service.name(), action.to_owned(), n))
+    );
+}
+
+#[tokio::test]
+async fn an_observer_is_told_of_every_call_and_who_signed_it() {
+    let local = local().await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&told);
+    local.endpoints.observe(move |call| {
+        let note = format!(
+            "{} {} {:?} {:?}",
+            call.service.name(),
+            call.action,
+            call.queue,
+            call.access_key
+        );
+        notes.lock().expect("no panic").push(note);
+    });
+    let url = local.queue("q", &[]).await;
+    local
+        .endpoints
+        .add_rule(Rule::sqs("SendMessage").error(403, "AccessDeniedException"));
+    let send = local.sqs.send_message().queue_url(&url).message_body("m");
+    assert_eq!(refusal(send.send().await).0, "AccessDeniedException");
+    local.endpoints.faults().clear();
+    local.receive(&url).await;
+    local.dynamo.list_tables().send().await.expect("an answer");
+    assert_eq!(
+        *told.lock().expect("no panic"),
+        [
+            r#"sqs CreateQueue Some("q") Some("local")"#,
+            r#"sqs SendMessage Some("q") Some("local")"#,
+            r#"sqs ReceiveMessage Some("q") Some("local")"#,
+            r#"dynamodb ListTables None Some("local")"#,
+        ]
     );
 }

@@ -472,6 +472,7 @@ impl SimStore {
 impl Store for SimStore {
     async fn write(&self, write: Write) -> Result<Item, StoreError> {
         let about = write.key.to_string();
+        self.at.process.ask(1, 0, 0);
         if let Change::Update { set, .. } = &write.change
             && write.key.sk == "beat"
             && set.contains_key("v")
@@ -504,6 +505,7 @@ impl Store for SimStore {
 
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, StoreError> {
         let keys = keys.to_vec();
+        self.at.process.ask(0, keys.len() as u64, 0);
         let about = keys.iter().map(Key::to_string).collect();
         let text = match self.at.core.logged() {
             true => keys.iter().map(short_key).collect::<Vec<_>>().join(", "),
@@ -534,8 +536,10 @@ impl Store for SimStore {
         let (pk, prefix) = (pk.to_owned(), prefix.to_owned());
         let about = format!("{pk}/{prefix}");
         let text = format!("{}/{prefix}*", short_name(&pk));
+        let process = self.at.process.clone();
         let effect = Rc::new(move |core: &Rc<Core>, _: &Mood, done: Done<_>| {
             let items = core.table.borrow().query(&pk, &prefix);
+            process.ask(0, 0, items.len() as u64);
             done(core, Ok(items));
         });
         self.at

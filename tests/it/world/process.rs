@@ -15,6 +15,31 @@ use tokio_util::sync::CancellationToken;
 use super::engine::Core;
 use super::rng::Rng;
 
+/// What a process has asked the table for.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Writes.
+    pub writes: u64,
+    /// Items read by their keys.
+    pub keys: u64,
+    /// Items found by queries.
+    pub found: u64,
+    /// Requests of any kind.
+    pub requests: u64,
+}
+
+impl Asked {
+    /// What was asked since `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            writes: self.writes - before.writes,
+            keys: self.keys - before.keys,
+            found: self.found - before.found,
+            requests: self.requests - before.requests,
+        }
+    }
+}
+
 /// What the world knows of a process.
 pub struct Process {
     /// Its number; a restart gets a new one.
@@ -31,6 +56,8 @@ pub struct Process {
     pub beats_as: RefCell<Option<sqs_drain::port::Key>>,
     /// When it first got SIGTERM (virtual ms).
     pub term_ms: Cell<Option<u64>>,
+    /// What it has asked the table for.
+    pub asked: Cell<Asked>,
     died_ms: Cell<Option<u64>>,
     frozen: Cell<u32>,
     boot_base_ms: u64,
@@ -51,6 +78,17 @@ impl Process {
     /// When it ended (virtual ms).
     pub fn died_ms(&self) -> Option<u64> {
         self.died_ms.get()
+    }
+
+    /// Adds to what it has asked the table for.
+    pub fn ask(&self, writes: u64, keys: u64, found: u64) {
+        let so_far = self.asked.get();
+        self.asked.set(Asked {
+            writes: so_far.writes + writes,
+            keys: so_far.keys + keys,
+            found: so_far.found + found,
+            requests: so_far.requests + 1,
+        });
     }
 
     /// Whether it is not being polled.
@@ -177,6 +215,7 @@ impl Core {
             wall_offset_ms: Cell::new(0),
             beats_as: RefCell::default(),
             term_ms: Cell::new(None),
+            asked: Cell::default(),
             died_ms: Cell::new(None),
             frozen: Cell::new(0),
             boot_base_ms: rng.between(1_000, 1_000_000_000),

@@ -90,8 +90,8 @@ fn the_services_clock_is_told_by_its_answers() {
 fn a_queue_is_described_by_name_and_by_url() {
     run(async {
         let room = room(TIMEOUTS).await;
-        let clients = room.aws.clients();
-        let dead = clients
+        let (clients, hands) = (room.aws.clients(), room.hands.clients());
+        let dead = hands
             .create_queue("dead.fifo", &[("FifoQueue", "true")])
             .await
             .expect("created");
@@ -109,7 +109,7 @@ fn a_queue_is_described_by_name_and_by_url() {
             ("MessageRetentionPeriod", "120"),
             ("RedrivePolicy", &redrive),
         ];
-        let url = clients
+        let url = hands
             .create_queue("wait.fifo", &attributes)
             .await
             .expect("created");
@@ -145,7 +145,9 @@ fn a_queue_is_described_by_name_and_by_url() {
 fn the_table_is_created_once_and_described() {
     run(async {
         let room = room(TIMEOUTS).await;
-        let clients = room.aws.clients();
+        let init = record::sign_as(Caller::adapters("init"));
+        let (sqs, dynamodb) = (&room.endpoints.sqs_url, &room.endpoints.dynamo_url);
+        let clients = access_as(&init, sqs, dynamodb, TIMEOUTS).await.clients();
         assert_eq!(clients.describe_table("drain").await, Ok(None));
         assert_eq!(clients.create_table("drain").await, Ok(true));
         let facts = clients
@@ -157,7 +159,7 @@ fn the_table_is_created_once_and_described() {
         assert_eq!(facts.status, "ACTIVE");
         assert_eq!(facts.expires, Some(true));
         // Again, with something in it.
-        let table = clients.table("drain");
+        let table = room.aws.clients().table("drain");
         table.write(page(1)).await.expect("written");
         assert_eq!(clients.create_table("drain").await, Ok(false));
         assert_eq!(table.query("process#1", "").await.expect("read").len(), 1);
