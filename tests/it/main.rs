@@ -16,6 +16,7 @@ mod local;
 mod model;
 #[cfg(feature = "local")]
 mod ops;
+mod pace;
 mod plan;
 mod sim;
 mod window;
