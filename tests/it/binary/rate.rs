@@ -11,16 +11,22 @@ use super::world::{SCHEDULE, WAIT, World, samples};
 /// How far two marks may be pushed together by a machine that is busy, in milliseconds.
 const JITTER_MS: u64 = 50;
 
+/// When a line of the log was written, in milliseconds.
+fn time_of(line: &str) -> u64 {
+    let line: Value = serde_json::from_str(line).expect("JSON");
+    let at = line["timestamp"].as_str().expect("a time");
+    let at = DateTime::parse_from_rfc3339(at).expect("RFC 3339");
+    at.timestamp_millis().unsigned_abs()
+}
+
 /// When a worker began its sends, and how many messages each had, by its log at the level `trace`.
 fn marks(log: &str) -> Vec<(u64, u32)> {
     log.lines()
         .filter(|line| line.contains("a send begins"))
         .map(|line| {
-            let line: Value = serde_json::from_str(line).expect("JSON");
-            let at = line["timestamp"].as_str().expect("a time");
-            let at = DateTime::parse_from_rfc3339(at).expect("RFC 3339");
-            let n = line["fields"]["messages"].as_u64().expect("a number");
-            (at.timestamp_millis().unsigned_abs(), n as u32)
+            let said: Value = serde_json::from_str(line).expect("JSON");
+            let n = said["fields"]["messages"].as_u64().expect("a number");
+            (time_of(line), n as u32)
         })
         .collect()
 }
@@ -161,7 +167,13 @@ async fn the_others_take_its_share(coordinator: bool) {
     let ended = fleet.drained().await;
     assert_eq!(ended.len(), 3);
 
-    let from = killed_at + TWO_LEASES_MS;
+    // A machine that is busy enough lets the embedded table fall silent, and then nobody may send: that is not what is measured.
+    let outages = ended.iter().flat_map(|e| {
+        let again = |line: &&str| line.contains("the checkpoint table answers again");
+        e.stderr.lines().filter(again).map(time_of)
+    });
+    let quiet_from = outages.max().map_or(0, |at| at + 2_000);
+    let from = quiet_from.max(killed_at + TWO_LEASES_MS);
     let mut sum = sent_before;
     let measured: Vec<(u64, u32)> = world
         .endpoints
@@ -177,7 +189,7 @@ async fn the_others_take_its_share(coordinator: bool) {
     let first = u64::from(measured[0].1);
     let average = average(&measured, first);
     println!("{average}/s over {took_ms} ms, coordinator {coordinator}");
-    assert!(took_ms > 8_000, "long enough to be measured: {took_ms} ms");
+    assert!(took_ms > 6_000, "long enough to be measured: {took_ms} ms");
     let said: String = ended
         .iter()
         .flat_map(|e| e.stderr.lines())
