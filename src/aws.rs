@@ -141,7 +141,10 @@ impl Aws {
 
     /// The region requests are signed for; `None` when nothing names one, and then every call fails.
     pub fn region(&self) -> Option<&str> {
-        self.config.region().map(AsRef::as_ref)
+        self.config
+            .region()
+            .map(AsRef::as_ref)
+            .filter(|name: &&str| !name.is_empty())
     }
 
     /// The timeouts given.
@@ -196,7 +199,7 @@ impl Aws {
             },
             counters,
             table_timeout: table,
-            has_region: self.config.region().is_some(),
+            has_region: self.region().is_some(),
         }
     }
 }

@@ -55,6 +55,9 @@ use lane::{Lane, Pages};
 /// What is kept of the grace for leaving: the last writes to the table.
 const LEAVING: Duration = Duration::from_secs(3);
 
+/// How long a process that was stopped asks what is left in the source.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
 /// Progress of a drain, to be shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
@@ -358,10 +361,17 @@ async fn leave<P: Ports>(ctx: &Context<P>) -> bool {
 
 async fn report<P: Ports>(ctx: &Context<P>, run_id: String, left_the_run: bool) -> RouteReport {
     let reason = ctx.stop.reason().unwrap_or(Reason::Ended);
-    let remaining = if ctx.stop.forbids_touching() {
+    let remaining = if ctx.stop.forbids_touching() || !left_the_run {
         None
-    } else {
+    } else if reason == Reason::Ended {
         ctx.wiring.source.counts().await.ok()
+    } else {
+        // The grace is nearly over: what is left in the source is told only by a service that answers at once.
+        tokio::select! {
+            biased;
+            counts = ctx.wiring.source.counts() => counts.ok(),
+            () = ctx.wiring.clock.sleep(LAST_LOOK) => None,
+        }
     };
     let mut totals = ctx.sum();
     // What was cut off in hand: in a page as about to be sent, or not even that.

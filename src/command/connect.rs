@@ -42,10 +42,12 @@ pub struct Connected {
 
 /// Clients with the route's timeouts.
 pub fn clients_of(aws: &Aws, route: &RoutePlan) -> Clients {
+    let send = route.timings.send_timeout;
     aws.clients_with(Timeouts {
-        send: route.timings.send_timeout,
+        send,
+        // The time that the lanes leave for a delete's or a visibility change's answer is the one they leave for a send's.
+        control: Timeouts::default().control.min(send),
         table: route.timings.table_timeout,
-        ..Timeouts::default()
     })
 }
 

@@ -46,6 +46,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
 /// When a route is refused: then none has received anything.
 pub async fn drain(plan: &Plan, aws: &Aws) -> Result<Report, Failure> {
     let started_at = super::now();
+    can_be_written(&plan.process)?;
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
@@ -67,6 +68,26 @@ pub async fn drain(plan: &Plan, aws: &Aws) -> Result<Report, Failure> {
         of: plan.process.shard.of,
     };
     Ok(Report::new(shard, started_at, super::now(), routes))
+}
+
+/// A result file that cannot be written is found out now and not when the night's work is done.
+fn can_be_written(process: &ProcessPlan) -> Result<(), Failure> {
+    let Some(path) = &process.result else {
+        return Ok(());
+    };
+    let open = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path);
+    open.map(drop).map_err(|error| {
+        Failure::new(
+            ExitCode::Refused,
+            format!(
+                "the result file {} cannot be written ({error}): name one in a directory that exists and may be written to",
+                path.display()
+            ),
+        )
+    })
 }
 
 /// Drains one route, with a stop switch of its own that follows the process's.
@@ -95,6 +116,9 @@ async fn drain_one(
         report = draining => report,
         () = follow => unreachable!("the follower never ends"),
     };
+    if let Some(message) = &report.message {
+        tracing::warn!(route = %name, outcome = report.outcome, "{message}");
+    }
     let counted = clients.requests();
     report.requests = Requests {
         receive: counted.receive,

@@ -61,6 +61,11 @@ pub async fn join<P: Ports>(
         Cutoff::None => None,
         Cutoff::At(at) => Some(at.timestamp_millis()),
     };
+    if let Some(item) = ledger.run(run).await?
+        && item.source != settings.source
+    {
+        return Err(JoinError::Refused(another_queue(run)));
+    }
     let running = running(&ledger, me, &settings.fingerprint).await?;
     let joins = running.is_some();
     if let Some(why) = too_late
@@ -147,6 +152,13 @@ pub async fn join<P: Ports>(
     })
 }
 
+/// Two queues drained under one route's name at one table would be one run to `status`, `pause` and the end of both.
+fn another_queue(run: &str) -> String {
+    format!(
+        "the run '{run}' in this table is that of another source queue: give this one a name of its own with --run-id, or both queues a route each in a routes file"
+    )
+}
+
 /// The run, where its coordinator is registered and not known to be dead. Then nobody else is at the source: whoever coordinates has
 /// cleared it when it joined, and another run would have swept it first. So joining costs the same with ten thousand processes as with
 /// one: no list of them is read.
@@ -185,6 +197,10 @@ async fn open<P: Ports>(
     let run = me.run.as_str();
     clear_the_source(settings, ledger, clock, stop, run, &me.process).await?;
     let (mut item, created) = ledger.create_run(run, &new).await?;
+    if item.source != settings.source {
+        // Another queue's process was faster since the look before: what was taken over above is nobody's until somebody comes.
+        return Err(JoinError::Refused(another_queue(run)));
+    }
     if !created && (item.ended || item.settings != settings.fingerprint) {
         if !item.ended {
             // Nobody of it lives (that was seen above): its settings may be replaced.

@@ -201,18 +201,11 @@ async fn hand_over<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
 /// Gives messages back: they are out of the page already.
 async fn release<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
     let unclaimed = futures::future::join_all(list.iter().map(|d| unclaim(ctx, d))).await;
-    let now = ctx.now();
-    let slack = ctx.settings.timings.send_timeout + ctx.settings.timings.margin;
-    let visible: Vec<(String, Duration)> = list
+    let visible: Vec<(&Delivery, Duration)> = list
         .iter()
         .zip(unclaimed)
-        .filter(|(d, unclaimed)| {
-            *unclaimed
-                && *d.fate.borrow() == Fate::Unsent(Back::Now)
-                // Only while there is time for the answer: later the handle may hide somebody else's delivery.
-                && now.after(slack) < d.visible_at
-        })
-        .map(|(d, _)| (handle(ctx, d), Duration::ZERO))
+        .filter(|(d, unclaimed)| *unclaimed && *d.fate.borrow() == Fate::Unsent(Back::Now))
+        .map(|(d, _)| (*d, Duration::ZERO))
         .collect();
     change_visibility(ctx, &visible).await;
 }
@@ -251,31 +244,42 @@ async fn park<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
     }
     let visibility = ctx.settings.timings.visibility;
     let now = ctx.now();
-    let hidden: Vec<(String, Duration)> = list
+    let hidden: Vec<(&Delivery, Duration)> = list
         .iter()
         .map(|d| {
             // The 12 hours count from the receive; one minute for the answer.
             let age = visibility.saturating_sub(d.visible_at.since(now));
             let rest = Duration::from_secs(u64::from(VISIBILITY_MAX_S)).saturating_sub(age);
             let rest = rest.saturating_sub(Duration::from_secs(60));
-            (handle(ctx, d), Duration::from_secs(rest.as_secs()))
+            (*d, Duration::from_secs(rest.as_secs()))
         })
         .collect();
     change_visibility(ctx, &hidden).await;
 }
 
-async fn change_visibility<P: Ports>(ctx: &Context<P>, list: &[(String, Duration)]) {
+/// Changes visibility timeouts, each only while there is time for the answer: later the handle may show or hide somebody else's
+/// delivery. What fails is tried once more, under the same condition; after that it becomes visible by itself.
+async fn change_visibility<P: Ports>(ctx: &Context<P>, list: &[(&Delivery, Duration)]) {
+    let slack = ctx.settings.timings.send_timeout + ctx.settings.timings.margin;
     let batches = list.chunks(BATCH_ENTRIES).map(|batch| async move {
-        let outcomes = ctx.wiring.source.set_visibility(batch).await;
-        let again: Vec<(String, Duration)> = batch
-            .iter()
-            .zip(outcomes)
-            .filter(|(_, outcome)| matches!(outcome, ReceiptOutcome::Retry(_)))
-            .map(|(entry, _)| entry.clone())
-            .collect();
-        if !again.is_empty() {
-            // Once more; after that it becomes visible by itself.
-            ctx.wiring.source.set_visibility(&again).await;
+        let mut todo = batch.to_vec();
+        for _ in 0..2 {
+            let now = ctx.now();
+            todo.retain(|(d, _)| now.after(slack) < d.visible_at);
+            if todo.is_empty() {
+                return;
+            }
+            let entries: Vec<(String, Duration)> = todo
+                .iter()
+                .map(|(d, visibility)| (handle(ctx, d), *visibility))
+                .collect();
+            let outcomes = ctx.wiring.source.set_visibility(&entries).await;
+            todo = todo
+                .into_iter()
+                .zip(outcomes)
+                .filter(|(_, outcome)| matches!(outcome, ReceiptOutcome::Retry(_)))
+                .map(|(entry, _)| entry)
+                .collect();
         }
     });
     futures::future::join_all(batches).await;

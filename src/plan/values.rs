@@ -82,6 +82,12 @@ pub fn parse_instant(text: &str, window: &Window) -> Option<DateTime<Utc>> {
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Some(at.to_utc());
     }
+    // Without seconds, as run ids have it.
+    let offset = text.strip_suffix('Z').map(|civil| format!("{civil}+00:00"));
+    let with_offset = offset.as_deref().unwrap_or(text);
+    if let Ok(at) = DateTime::parse_from_str(with_offset, "%Y-%m-%dT%H:%M%:z") {
+        return Some(at.to_utc());
+    }
     let forms = [
         "%Y-%m-%dT%H:%M:%S",
         "%Y-%m-%dT%H:%M",

@@ -257,3 +257,32 @@ async fn a_source_that_another_run_is_draining() {
     world.run(&["--run-id", "second"]).ended().await.exits(0);
     world.audit(&parked, &[SCHEDULE]).is_exact();
 }
+
+#[tokio::test]
+async fn another_queue_under_the_name_of_a_run() {
+    let world = World::start().await;
+    world.queue("other", &[]);
+    let parked = world.park("other", samples(20));
+    world.run(&[]).ended().await.exits(0);
+    // The first is over, but its record is this morning's: `status` would add the two up.
+    let ended = world.run(&["--from", "other"]).ended().await.exits(2);
+    let message = ended.message();
+    assert!(
+        message.contains("another source queue") && message.contains("--run-id"),
+        "{message}"
+    );
+    assert!(ended.stderr.contains("--run-id"), "{}", ended.stderr);
+    assert_eq!(ended.route()["requests"]["receive"], 0);
+    let named = world.run(&["--from", "other", "--run-id", "other"]);
+    named.ended().await.exits(0);
+    world.audit(&parked, &[SCHEDULE]).is_exact();
+}
+
+#[tokio::test]
+async fn a_result_file_that_cannot_be_written() {
+    let world = World::start().await;
+    world.park(WAIT, samples(5));
+    let nowhere = ["--result", "/nowhere/at/all/result.json"];
+    let ended = world.run(&nowhere).ended().await;
+    refused(&world, &ended, &["/nowhere/at/all/result.json"]);
+}
