@@ -309,7 +309,20 @@ fn request(
     flags: Settings,
     now: DateTime<Utc>,
 ) -> Result<Request, Refusal> {
-    let environment = environment();
+    request_in(environment(), asked, config, flags, now)
+}
+
+/// What was asked for in this environment, with the routes file read.
+///
+/// # Errors
+/// A [`Refusal`] when the routes file cannot be read or is wrong.
+pub fn request_in(
+    environment: Environment,
+    asked: &[String],
+    config: &ConfigArgs,
+    flags: Settings,
+    now: DateTime<Utc>,
+) -> Result<Request, Refusal> {
     let file = match config_path(config, &environment) {
         Some(path) => Some(read_routes_file(&path)?),
         None => None,

@@ -7,6 +7,9 @@
 use crate::message::{ReceiptOutcome, SPLIT, SendOutcome};
 use crate::port::{QueueError, Trouble};
 
+/// The code of every outcome that lacked credentials to sign with.
+pub const NO_CREDENTIALS: &str = "credentials";
+
 /// How a request as a whole failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -209,9 +212,9 @@ pub fn failed_entry(code: &str, message: &str) -> SendOutcome {
 pub fn failed_send(failure: &Failure, entries: usize) -> SendOutcome {
     match failure {
         Failure::NeverSent { code, .. } => SendOutcome::Retry(code.clone()),
-        Failure::Credentials { passing: true, .. } => SendOutcome::Retry("credentials".to_owned()),
+        Failure::Credentials { passing: true, .. } => SendOutcome::Retry(NO_CREDENTIALS.to_owned()),
         Failure::Credentials { passing: false, .. } => {
-            SendOutcome::Stopped("credentials".to_owned())
+            SendOutcome::Stopped(NO_CREDENTIALS.to_owned())
         }
         Failure::Lost { code, .. } => SendOutcome::Unknown(code.clone()),
         Failure::Refused {
@@ -263,7 +266,7 @@ pub fn trouble(failure: &Failure) -> QueueError {
             } else {
                 Trouble::Denied
             },
-            "credentials".to_owned(),
+            NO_CREDENTIALS.to_owned(),
             message.clone(),
         ),
         Failure::Refused {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::aws::clock::SystemClock;
+use crate::aws::outcome::NO_CREDENTIALS;
 use crate::aws::{self, Aws, Clients, Timeouts};
 use crate::drain::Wiring;
 use crate::drain::settings::{Cutoff, Destination, GroupFrom, Settings, Timings};
@@ -56,9 +57,6 @@ fn said(queue: &QueueRef) -> &str {
         QueueRef::Url(text) | QueueRef::Name(text) => text,
     }
 }
-
-/// What the adapters call it when there is nothing to sign with.
-const NO_CREDENTIALS: &str = "credentials";
 
 fn no_credentials(why: &str) -> String {
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");

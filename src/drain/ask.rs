@@ -143,11 +143,7 @@ async fn records_when_settled<P: Ports>(
     };
     let beats = if ctx.keeps(Rule::TwoBeats) { 2 } else { 1 };
     let mut watch = Watch::default();
-    let deadline = list
-        .iter()
-        .map(|d| ctx.deadline(d))
-        .min()
-        .unwrap_or_default();
+    let deadline = ctx.first_deadline(list);
     let mut others: BTreeMap<String, _> = BTreeMap::new();
     for other in journal.ledger.processes().await? {
         if other.process != journal.me.process {

@@ -213,6 +213,12 @@ impl<P: Ports> Context<P> {
         })
     }
 
+    /// The earliest deadline of several deliveries.
+    pub fn first_deadline<'a>(&self, list: impl IntoIterator<Item = &'a Delivery>) -> Moment {
+        let deadlines = list.into_iter().map(|delivery| self.deadline(delivery));
+        deadlines.min().unwrap_or_default()
+    }
+
     /// Monotonic time.
     pub fn now(&self) -> Moment {
         self.wiring.clock.now()

@@ -61,19 +61,17 @@ pub async fn join<P: Ports>(
         Cutoff::None => None,
         Cutoff::At(at) => Some(at.timestamp_millis()),
     };
-    if let Some(item) = ledger.run(run).await?
-        && item.source != settings.source
-    {
-        return Err(JoinError::Refused(another_queue(run)));
-    }
-    let running = running(&ledger, me, &settings.fingerprint).await?;
+    let running = match ledger.run(run).await? {
+        Some(item) if item.source != settings.source => {
+            return Err(JoinError::Refused(another_queue(run)));
+        }
+        Some(item) => running(&ledger, item, me, &settings.fingerprint).await?,
+        None => match too_late {
+            Some(why) => return Err(JoinError::TooLate(why)),
+            None => None,
+        },
+    };
     let joins = running.is_some();
-    if let Some(why) = too_late
-        && !joins
-        && ledger.run(run).await?.is_none()
-    {
-        return Err(JoinError::TooLate(why));
-    }
     let (mut item, created) = match running {
         Some(item) => (item, false),
         None => {
@@ -159,17 +157,15 @@ fn another_queue(run: &str) -> String {
     )
 }
 
-/// The run, where its coordinator is registered and not known to be dead. Then nobody else is at the source: whoever coordinates has
+/// The run as it was read, where its coordinator is registered and not known to be dead. Then nobody else is at the source: whoever coordinates has
 /// cleared it when it joined, and another run would have swept it first. So joining costs the same with ten thousand processes as with
 /// one: no list of them is read.
 async fn running<P: Ports>(
     ledger: &Ledger<P>,
+    item: RunItem,
     me: &Registration,
     fingerprint: &str,
 ) -> Result<Option<RunItem>, LedgerError> {
-    let Some(item) = ledger.run(&me.run).await? else {
-        return Ok(None);
-    };
     if item.ended || item.settings != fingerprint {
         return Ok(None);
     }

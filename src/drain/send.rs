@@ -204,11 +204,7 @@ async fn send_batch<P: Ports>(
         return Again::Now;
     }
     // The earliest deadline bounds the wait: with the rate changed meanwhile it could be long.
-    let deadline = batch
-        .iter()
-        .map(|d| ctx.deadline(d))
-        .min()
-        .unwrap_or_default();
+    let deadline = ctx.first_deadline(batch.iter().copied());
     let paced = tokio::select! {
         biased;
         () = ctx.stop.sending_forbidden() => false,
@@ -345,11 +341,7 @@ fn put_aside_failed<P: Ports>(ctx: &Context<P>, delivery: &Delivery, code: &str)
 
 /// The heartbeat is too old to send: waits for the next good one, as long as the batch has time.
 async fn wait_for_a_beat<P: Ports>(ctx: &Context<P>, batch: &[&Delivery]) -> Again {
-    let deadline = batch
-        .iter()
-        .map(|d| ctx.deadline(d))
-        .min()
-        .unwrap_or_default();
+    let deadline = ctx.first_deadline(batch.iter().copied());
     let fresh = ctx.fresh.notified();
     if !ctx.is_fresh() {
         tokio::select! {

@@ -15,13 +15,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use serde_json::{Value, json};
-use sqs_drain::cli::{
-    Cli, Command, ConfigArgs, DoubtsCommand, TargetArgs, config_path, read_routes_file,
-};
+use sqs_drain::cli::{Cli, Command, ConfigArgs, DoubtsCommand, TargetArgs, request_in};
 use sqs_drain::config::{Environment, Settings};
 use sqs_drain::local::{Call, Endpoints, Service};
 use sqs_drain::plan::{Journal, Located, Plan, Refusal, Request};
@@ -232,18 +229,7 @@ fn request(
         .filter(|(name, value)| name.starts_with("SQS_DRAIN_") && !value.is_empty())
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    let path = config_path(config, &environment);
-    let file = match path.as_deref().map(Path::new) {
-        Some(path) => Some(read_routes_file(path)?),
-        None => None,
-    };
-    Ok(Request {
-        asked: asked.to_vec(),
-        flags,
-        environment,
-        file,
-        now: chrono::Utc::now(),
-    })
+    request_in(environment, asked, config, flags, chrono::Utc::now())
 }
 
 #[test]

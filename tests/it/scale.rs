@@ -63,12 +63,13 @@ impl Many {
         now.iter().zip(before).map(|(a, b)| a.since(b)).collect()
     }
 
-    /// Which process the run's item calls its coordinator, by its heartbeat's key.
+    /// The place in `pids` of the process that the run's item calls its coordinator.
     fn coordinator(&self) -> usize {
         coordinator(&self.world, &self.pids).expect("the run has a coordinator")
     }
 }
 
+/// By its heartbeat's key.
 fn coordinator(core: &Rc<Core>, pids: &[usize]) -> Option<usize> {
     let table = core.table.borrow();
     let run = table.items().find(|(key, _)| key.sk == "run")?.1;
@@ -76,8 +77,8 @@ fn coordinator(core: &Rc<Core>, pids: &[usize]) -> Option<usize> {
         return None;
     };
     let beat = Key::new(format!("process#{name}"), "beat");
-    let is = |pid: &&usize| core.process(**pid).beats_as.borrow().as_ref() == Some(&beat);
-    pids.iter().find(is).copied()
+    let is = |pid: &usize| core.process(*pid).beats_as.borrow().as_ref() == Some(&beat);
+    pids.iter().position(is)
 }
 
 /// The figures for `n` processes.
@@ -98,12 +99,7 @@ struct Figures {
 
 fn figures(n: u32) -> Figures {
     let mut many = Many::new(n);
-    let first = many.coordinator();
-    let place = many
-        .pids
-        .iter()
-        .position(|p| *p == first)
-        .expect("one of them");
+    let place = many.coordinator();
 
     let asked = many.during(30_000);
     let coordinator = asked[place];
@@ -145,14 +141,9 @@ fn figures(n: u32) -> Figures {
 /// What the coordinator asks more when somebody dies.
 fn sweep(n: u32, usual: Asked) -> Asked {
     let mut many = Many::new(n);
-    let first = many.coordinator();
-    let place = many
-        .pids
-        .iter()
-        .position(|p| *p == first)
-        .expect("one of them");
-    let dies = many.pids.iter().find(|p| **p != first).expect("another");
-    many.world.kill(*dies);
+    let place = many.coordinator();
+    // Any other.
+    many.world.kill(many.pids[usize::from(place == 0)]);
     let asked = many.during(30_000)[place];
     Asked {
         writes: asked.writes.saturating_sub(usual.writes),
@@ -165,7 +156,7 @@ fn sweep(n: u32, usual: Asked) -> Asked {
 fn succession(n: u32) -> u64 {
     let mut many = Many::new(n);
     let first = many.coordinator();
-    many.world.kill(first);
+    many.world.kill(many.pids[first]);
     let (died, pids) = (many.world.now(), many.pids.clone());
     let replaced = |core: &Rc<Core>| coordinator(core, &pids).is_some_and(|c| c != first);
     assert!(

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use sqs_drain::journal::Record;
 use sqs_drain::local::sqs::message::NewMessage;
 
-use super::harness::{Ended, PATIENCE, Worker, now, pause};
+use super::harness::{Ended, PATIENCE, SHORTEST_VISIBILITY, Worker, now, pause};
 use super::world::{SCHEDULE, WAIT, World};
 use crate::ops::{balances, figure, status_of};
 use crate::world::rng::Rng;
@@ -127,24 +127,9 @@ async fn four_shards_killed_twenty_times_account_for_every_message() {
     let began = now();
     let world = World::start().await;
     let parked = world.park(WAIT, (0..MESSAGES).map(numbered));
-    let mut fleet = Fleet::start(
-        &world,
-        &[
-            // What a killed shard had in hand comes back when this is over: as short as the other timings let it be.
-            "--visibility",
-            "17s",
-            "--send-timeout",
-            "2s",
-            "--table-timeout",
-            "2s",
-            // A sweep writes two items for each id that was under way: in the embedded table, which is no DynamoDB, that is the
-            // slowest part.
-            "--lanes",
-            "2",
-            "--page",
-            "20",
-        ],
-    );
+    // A sweep writes two items for each id that was under way: in the embedded table, which is no DynamoDB, that is the slowest part.
+    let in_hand = ["--lanes", "2", "--page", "20"];
+    let mut fleet = Fleet::start(&world, &[&SHORTEST_VISIBILITY[..], &in_hand].concat());
     for moment in moments {
         let start = now();
         while world.accepted(SCHEDULE) < moment {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqs_drain::journal::Mark;
 use sqs_drain::local::{Effect, EntryFault, Rule};
 
-use super::harness::{eventually, now};
+use super::harness::{SHORTEST_VISIBILITY, eventually, now};
 use super::world::{SCHEDULE, WAIT, World, samples};
 use crate::ops::{balances, figure, status_of};
 
@@ -29,19 +29,10 @@ async fn frozen_longer_than_visibility_and_lease_it_wakes_up_superseded_and_send
     let late = late.then(Effect::DelayAfter(Duration::from_millis(1_500)));
     world.endpoints.add_rule(late);
     let args = [
-        "--run-id",
-        "r",
-        "--lanes",
-        "2",
-        "--page",
-        "20",
-        "--visibility",
-        "17s",
-        "--send-timeout",
-        "2s",
-        "--table-timeout",
-        "2s",
-    ];
+        &["--run-id", "r", "--lanes", "2", "--page", "20"][..],
+        &SHORTEST_VISIBILITY,
+    ]
+    .concat();
     let frozen = world.run(&args);
     eventually("its sends are being tried again", || {
         world.endpoints.faults().picked(odd) >= Some(5)

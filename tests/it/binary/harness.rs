@@ -33,6 +33,16 @@ pub const TIMINGS: [&str; 18] = [
     "20s",
 ];
 
+/// Shorter still, for what comes back only when a visibility timeout has passed in real time.
+pub const SHORTEST_VISIBILITY: [&str; 6] = [
+    "--visibility",
+    "17s",
+    "--send-timeout",
+    "2s",
+    "--table-timeout",
+    "2s",
+];
+
 /// Waits until `holds` does; `what` names it when it never does.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = now();
