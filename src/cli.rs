@@ -212,6 +212,9 @@ pub struct DoubtsSettleArgs {
     /// Send them to the destination
     #[arg(long)]
     pub send: bool,
+    /// With --send: also those sent by hand before whose answer was not seen; they may arrive twice
+    #[arg(long, requires = "send")]
+    pub again: bool,
     /// Drop them: they count as delivered
     #[arg(long)]
     pub drop: bool,

@@ -9,6 +9,7 @@
 //! | `send` | batches, retries, each entry's outcome |
 //! | `copy` | which destination a message goes to, and what its copy carries |
 //! | `settle` | deletes, releases, hand-over |
+//! | `by_hand` | what a person decides of doubts (`doubts settle`) |
 //! | `beat`, `watch`, `sweep`, `fleet` | living and dead processes, and the rate they share |
 //! | `finish` | when a run is over |
 //! | `context` | what they share, and whether a send may start at this moment |
@@ -30,6 +31,7 @@ use crate::window::State;
 mod ask;
 mod backoff;
 mod beat;
+pub mod by_hand;
 pub mod context;
 pub mod copy;
 pub mod delivery;

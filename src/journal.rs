@@ -312,6 +312,16 @@ impl Fact {
             Mark::Held => Self::Held,
         }
     }
+
+    /// As what an id is listed of which this is known, if it is.
+    pub fn trouble(self) -> Option<RecordState> {
+        match self {
+            Self::Sent => None,
+            Self::Doubt(_) => Some(RecordState::InDoubt),
+            Self::Rejecting | Self::Rejected => Some(RecordState::Rejected),
+            Self::Holding | Self::Held => Some(RecordState::Held),
+        }
+    }
 }
 
 /// The record of one id: its own item in the table. It only accumulates; for the next step the strongest fact counts.
@@ -343,6 +353,8 @@ pub struct Record {
     pub settled: bool,
     /// Who dropped it or began to send it by hand.
     pub settled_by: Option<String>,
+    /// It was begun by hand again after an earlier send by hand whose answer nobody saw: it may have been delivered twice.
+    pub again: bool,
     /// The run in which the destination refused it while the route had no reject queue.
     pub parked_in: Option<String>,
 }
@@ -437,6 +449,8 @@ impl Record {
     pub fn state(&self) -> RecordState {
         if self.dropped {
             RecordState::Dropped
+        } else if self.settled && !self.sent {
+            RecordState::Settling
         } else if self.settled {
             RecordState::Settled
         } else if self.held || self.holding {
@@ -471,6 +485,8 @@ pub enum RecordState {
     Resent,
     /// In the hold queue; may also have been delivered.
     Held,
+    /// Being sent out of the hold queue by hand; or that was killed, or its answer lost: then it may or may not have been delivered.
+    Settling,
     /// Sent out of the hold queue by hand.
     Settled,
     /// Dropped by hand.
@@ -485,6 +501,24 @@ pub enum RecordState {
     Unknown,
 }
 
+impl RecordState {
+    /// Whether the message may or may not have been sent, now or before it was settled. Of a rejected or parked one it is known.
+    pub fn is_doubt(self) -> bool {
+        !matches!(
+            self,
+            Self::Rejected | Self::Parked | Self::Sent | Self::Unknown
+        )
+    }
+
+    /// Whether it is a doubt that has not come to an end.
+    pub fn is_open_doubt(self) -> bool {
+        matches!(
+            self,
+            Self::InDoubt | Self::Held | Self::Claimed | Self::Settling
+        )
+    }
+}
+
 impl fmt::Display for RecordState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -492,6 +526,7 @@ impl fmt::Display for RecordState {
             Self::InDoubt => "in_doubt",
             Self::Resent => "resent",
             Self::Held => "held",
+            Self::Settling => "settling",
             Self::Settled => "settled",
             Self::Dropped => "dropped",
             Self::Rejected => "rejected",

@@ -76,7 +76,8 @@ pub enum Rule {
     /// A, told to stop, releases m; B receives, sends and deletes it; A dies with m still prepared in its page, and the sweep lists m
     /// in doubt for ever.
     PageBeforeVisibility,
-    /// The record of a held message says so, and under which id the hold queue has it, before the original is deleted.
+    /// The record of a held message says so, and under which id the hold queue has it, before any page does, and so before the original
+    /// is deleted.
     ///
     /// m is in doubt and put into the hold queue, the table refuses the note once, m is deleted: its record says *in doubt* for
     /// ever, and nobody finds the way from the copy to it.

@@ -14,7 +14,6 @@ use crate::journal::RecordState;
 use crate::ledger::Trouble;
 use crate::plan::{LogFormat, LogLevel};
 
-mod held;
 mod settle;
 
 /// `sqs-drain doubts`.
@@ -37,22 +36,15 @@ struct Line {
     note: Option<&'static str>,
 }
 
-/// Whether a state is one of a message that may or may not have been sent. Rejected and parked ones surely were not.
-fn is_doubt(state: RecordState) -> bool {
-    !matches!(
-        state,
-        RecordState::Rejected | RecordState::Parked | RecordState::Sent | RecordState::Unknown
-    )
-}
-
 fn note(trouble: &Trouble) -> Option<&'static str> {
     match trouble.state() {
         RecordState::InDoubt => Some("may have been delivered"),
         RecordState::Resent => Some("may have been delivered twice"),
         RecordState::Held => Some("may also have been delivered"),
-        RecordState::Settled if !trouble.record.sent => {
+        RecordState::Settling => {
             Some("sent by hand and the answer was not seen: may or may not have been delivered")
         }
+        RecordState::Settled if trouble.record.again => Some("may have been delivered twice"),
         RecordState::Dropped => Some("may have been delivered before it was dropped"),
         _ => None,
     }
@@ -65,7 +57,7 @@ fn list(args: &DoubtsListArgs) -> Result<ExitCode, Failure> {
         for found in find(&args.target, args.run.as_deref()).await? {
             let account = found.ledger.account(&found.id, found.silence()).await;
             let account = account.map_err(|error| found.failure(&error))?;
-            let doubts = account.troubles.iter().filter(|t| is_doubt(t.state()));
+            let doubts = account.troubles.iter().filter(|t| t.state().is_doubt());
             lines.extend(doubts.map(|t| line(&found.id, t)));
         }
         Ok::<_, Failure>(lines)

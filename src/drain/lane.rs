@@ -91,6 +91,7 @@ impl<P: Ports> Lane<P> {
             }
             let done_list = done.as_ref().map_or(&[][..], |d| &d.deliveries);
             let next_list = next.as_ref().map_or(&[][..], |n| &n.deliveries);
+            settle::note_held(&ctx, done_list).await;
             settle::too_early(&ctx, done_list).await;
             if !self.save(done_list, next_list).await {
                 return;

@@ -88,29 +88,25 @@ fn handle<P: Ports>(ctx: &Context<P>, delivery: &Delivery) -> String {
         .clone()
 }
 
-/// Deletes, and hands over whatever was not deleted for sure before its deadline.
-async fn delete<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
-    let (held, others): (Vec<_>, Vec<_>) = list
-        .into_iter()
-        .partition(|d| matches!(*d.fate.borrow(), Fate::Held(_)));
-    futures::join!(delete_all(ctx, others), async {
-        note_held(ctx, &held).await;
-        delete_all(ctx, held).await;
-    });
-}
-
-/// Notes the hold queue's name for each copy. Goes on until that stands, or nothing may be touched: with the original gone, a
-/// record that does not say *held* would leave its id in doubt for ever.
-async fn note_held<P: Ports>(ctx: &Context<P>, held: &[&Delivery]) {
+/// Notes the hold queue's name for each copy, before the page says that it is held: who reads *held* anywhere can rely on the way back
+/// from the copy to its id, and only deletes the original. Goes on until that stands. Where it cannot any more, the message counts as one
+/// whose answer was lost: it comes again, and is put into the hold queue again.
+pub async fn note_held<P: Ports>(ctx: &Context<P>, page: &[Delivery]) {
     let Some(journal) = &ctx.journal else { return };
-    let notes = held.iter().filter_map(|d| match &*d.fate.borrow() {
-        Fate::Held(held_as) => Some((d.message.id, held_as.clone())),
+    let notes = page.iter().filter_map(|d| match &*d.fate.borrow() {
+        Fate::Held(held_as) => Some((d, held_as.clone())),
         _ => None,
     });
-    let notes = notes.map(|(id, held_as)| async move {
+    let notes = notes.map(|(delivery, held_as)| async move {
+        let id = delivery.message.id;
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         while let Err(error) = journal.ledger.note_held_as(id, &held_as, ctx.name()).await {
-            if !ctx.bear(&error, &mut backoff).await || !ctx.keeps(Rule::HeldNotedBeforeDelete) {
+            let goes_on = ctx.bear(&error, &mut backoff).await;
+            if !ctx.keeps(Rule::HeldNotedBeforeDelete) {
+                return;
+            }
+            if !goes_on {
+                delivery.decide(Fate::Unknown);
                 return;
             }
         }
@@ -118,7 +114,8 @@ async fn note_held<P: Ports>(ctx: &Context<P>, held: &[&Delivery]) {
     futures::future::join_all(notes).await;
 }
 
-async fn delete_all<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
+/// Deletes, and hands over whatever was not deleted for sure before its deadline.
+async fn delete<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
     let batches = list.chunks(BATCH_ENTRIES);
     let unsettled = futures::future::join_all(batches.map(|b| delete_batch(ctx, b))).await;
     hand_over(ctx, unsettled.into_iter().flatten().collect()).await;

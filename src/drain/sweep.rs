@@ -5,7 +5,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::context::{Context, Journal};
 use super::watch::Sighting;
-use crate::journal::{Fact, RecordState, Totals};
+use crate::journal::Totals;
 use crate::ledger::{Ledger, LedgerError, Listed, Registration};
 use crate::port::Ports;
 
@@ -60,10 +60,10 @@ pub async fn sweep<P: Ports>(
             for some in facts.chunks(25) {
                 let writes = some.iter().map(|(id, fact)| async move {
                     ledger.add_fact(*id, *fact, by).await?;
-                    if let Fact::Doubt(_) = fact {
+                    if let Some(state) = fact.trouble() {
                         let listed = Listed {
                             id: *id,
-                            state: RecordState::InDoubt,
+                            state,
                             code: None,
                         };
                         ledger.list(&of.run, &listed).await?;

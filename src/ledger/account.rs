@@ -206,8 +206,8 @@ impl<P: Ports> Ledger<P> {
         let mut troubles = self.troubles(run).await?;
         let new: Vec<(Id, Option<String>)> = unswept
             .iter()
-            // As a sweep does: only what may or may not have been sent is listed.
-            .filter(|(_, facts)| facts.iter().any(|f| matches!(f, Fact::Doubt(_))))
+            // As a sweep does.
+            .filter(|(_, facts)| facts.iter().any(|f| f.trouble().is_some()))
             .filter(|(id, _)| !troubles.iter().any(|t| t.id == **id))
             .map(|(id, _)| (*id, None))
             .collect();

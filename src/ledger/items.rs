@@ -382,6 +382,7 @@ pub(super) fn read_record(item: &Item) -> Record {
         dropped: r.flag("dropped"),
         settled: r.flag("settled"),
         settled_by: r.opt_s("settled_by"),
+        again: r.flag("again"),
         parked_in: r.opt_s("parked_in"),
     }
 }

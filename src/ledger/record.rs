@@ -3,6 +3,9 @@
 use super::items::{item, n, read_record, s};
 use super::*;
 
+/// A hash of what a message has in common with its faithful copies.
+pub type Content = [u8; 32];
+
 impl<P: Ports> Ledger<P> {
     /// The records of ids, one answer per id; an id without a record has an empty one.
     ///
@@ -92,6 +95,36 @@ impl<P: Ports> Ledger<P> {
         Ok(found
             .and_then(|i| super::items::Reader(&i).opt_s("id"))
             .map(|text| Id::of(&text)))
+    }
+
+    /// Notes what the copies of a message contain, so that one of which the table knows no name is found to be a copy of it.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn note_content(&self, id: Id, content: &Content) -> Result<(), LedgerError> {
+        let set = item([("id", s(&id.to_string()))]);
+        self.put(self.content_key(content), Vec::new(), set, RECORD_KEPT)
+            .await?;
+        Ok(())
+    }
+
+    /// Of which message each of these is the content, where that was noted.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn ids_of(&self, contents: &[Content]) -> Result<Vec<Option<Id>>, LedgerError> {
+        let keys: Vec<Key> = contents.iter().map(|c| self.content_key(c)).collect();
+        let found = self.store.get(&keys).await?;
+        let id_in = |i: &Item| super::items::Reader(i).opt_s("id");
+        Ok(found
+            .iter()
+            .map(|i| i.as_ref().and_then(id_in).map(|text| Id::of(&text)))
+            .collect())
+    }
+
+    fn content_key(&self, content: &Content) -> Key {
+        let hex: String = content.iter().map(|byte| format!("{byte:02x}")).collect();
+        Key::new(format!("held#{}#{hex}", self.source), "content")
     }
 
     /// Notes that the destination refused the message in this run and that it stays hidden in the source.
@@ -211,52 +244,67 @@ impl<P: Ports> Ledger<P> {
         }
     }
 
-    /// Drops an id by hand: its next delivery is only deleted. Refused when it is sent, dropped or settled already. `by` must be fresh
-    /// for each try, so that one's own success is recognised.
+    /// Drops an id by hand: its next delivery is only deleted. Refused when it is sent or dropped already. `by` must be fresh for each
+    /// command, so that one's own success is recognised.
     ///
     /// # Errors
     /// When the table cannot be written; calling again with the same `by` is safe.
     pub async fn drop_by_hand(&self, id: Id, by: &str) -> Result<Transition, LedgerError> {
-        self.settle_by_hand(id, "dropped", by, |r| r.dropped).await
+        let when = all([
+            Test::Exists,
+            Test::No("sent".into()),
+            Test::No("dropped".into()),
+        ]);
+        let set = item([("dropped", n(1)), ("settled_by", s(by)), ("by", s(by))]);
+        self.transition(id, when, set, |r| {
+            r.dropped && r.settled_by.as_deref() == Some(by)
+        })
+        .await
     }
 
-    /// Begins sending a held message out of the hold queue by hand, once. Refused when that was begun or dropped already. `by` must be
-    /// fresh for each try, so that only the one who made the transition sends.
+    /// Begins sending a held message out of the hold queue by hand. Refused when it is sent or dropped, and when somebody has begun
+    /// already; `from` takes over from whoever that was, and the record says from then on that it was begun again. `by` must be fresh for
+    /// each command, so that only the one who made the transition sends.
     ///
     /// # Errors
     /// When the table cannot be written; calling again with the same `by` is safe.
-    pub async fn send_by_hand(&self, id: Id, by: &str) -> Result<Transition, LedgerError> {
-        self.settle_by_hand(id, "settled", by, |r| r.settled).await
-    }
-
-    async fn settle_by_hand(
+    pub async fn send_by_hand(
         &self,
         id: Id,
-        name: &str,
+        from: Option<&str>,
         by: &str,
-        is_made: impl Fn(&Record) -> bool,
     ) -> Result<Transition, LedgerError> {
         let when = all([
             Test::Exists,
             Test::No("sent".into()),
             Test::No("dropped".into()),
-            Test::No("settled".into()),
+            match from {
+                None => Test::No("settled".into()),
+                Some(before) => Test::Eq("settled_by".into(), Datum::S(before.to_owned())),
+            },
         ]);
-        let set = item([(name, n(1)), ("settled_by", s(by)), ("by", s(by))]);
+        let set = item([
+            ("settled", n(1)),
+            ("again", from.and_then(|_| n(1))),
+            ("settled_by", s(by)),
+            ("by", s(by)),
+        ]);
         self.transition(id, when, set, |r| {
-            is_made(r) && r.settled_by.as_deref() == Some(by)
+            r.settled && r.settled_by.as_deref() == Some(by)
         })
         .await
     }
 
-    /// Takes back one's own [`Ledger::send_by_hand`] of a message that was surely not sent.
+    /// Takes back one's own [`Ledger::send_by_hand`] of a message that was surely not sent. One that was begun again stays as it is: what
+    /// became of the first send is still not known.
     ///
     /// # Errors
-    /// When the table cannot be written: then the message counts as sent by hand until it is dropped.
+    /// When the table cannot be written: then the message counts as begun until it is begun again, or dropped.
     pub async fn unsend_by_hand(&self, id: Id, by: &str) -> Result<(), LedgerError> {
         let when = all([
             Test::Eq("settled_by".into(), Datum::S(by.to_owned())),
             Test::No("sent".into()),
+            Test::No("again".into()),
         ]);
         let change = Change::Update {
             set: item([("at", n(self.now_ms()))]),

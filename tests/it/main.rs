@@ -6,6 +6,7 @@
 
 #[cfg(feature = "local")]
 mod binary;
+mod by_hand;
 #[cfg(feature = "local")]
 mod contract;
 mod crash;

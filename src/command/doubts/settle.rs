@@ -1,48 +1,29 @@
-//! `doubts settle`: what becomes of each doubt is decided by its record, and every change of a record is made once.
+//! `doubts settle`: which doubts, whether now is a time for it, and what is printed of each. What becomes of them is `drain::by_hand`.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use super::super::connect::{Connected, Real, connect};
+use super::super::connect::{Real, connect};
 use super::super::target::ledger_failure;
 use super::super::{Failure, now, runtime, start_log};
-use super::held::{self, Hold};
-use super::is_doubt;
 use crate::aws::{Aws, Timeouts};
 use crate::cli::DoubtsSettleArgs;
 use crate::drain::Settings;
+use crate::drain::by_hand::{self, Action, End, Hand, is_open};
 use crate::exit::ExitCode;
-use crate::journal::{Delivery, Record, RecordState};
-use crate::ledger::{Beat, Ledger, LedgerError, Transition};
+use crate::ledger::{Beat, Ledger, LedgerError};
 use crate::message::Id;
 use crate::plan::{Journal, Refusal};
 use crate::port::{Clock, WallTimes};
-use crate::window::State;
 
-/// How one id ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Sent to its destination, which accepted it.
-    Sent(String),
-    /// Dropped: its next delivery, or its copy in the hold queue, is only deleted.
-    Dropped(String),
-    /// Nothing was left to do.
-    Already(String),
-    /// Not what may be done with it.
-    Refused(String),
-    /// It did not get through, or nobody knows.
-    Failed(String),
-}
-
-impl End {
-    fn words(&self) -> (&'static str, &str) {
-        match self {
-            Self::Sent(words) => ("sent", words),
-            Self::Dropped(words) => ("dropped", words),
-            Self::Already(words) => ("already", words),
-            Self::Refused(words) => ("refused", words),
-            Self::Failed(words) => ("failed", words),
-        }
+/// An end as it is printed: a word that is counted, and the rest.
+fn words(end: &End) -> (&'static str, &str) {
+    match end {
+        End::Sent(words) => ("sent", words),
+        End::Dropped(words) => ("dropped", words),
+        End::Already(words) => ("already", words),
+        End::Refused(words) => ("refused", words),
+        End::Failed(words) => ("failed", words),
     }
 }
 
@@ -60,7 +41,7 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
         return Err(Refusal::new("without a table there are no doubts", "add --table NAME").into());
     };
     start_log(plan.process.log_format, plan.process.log_level);
-    let ends = runtime()?.block_on(async {
+    runtime()?.block_on(async {
         let aws = Aws::from_env(Timeouts::default()).await;
         let connected = connect(&aws, &plan.process, route).await?;
         let (Some(store), clock) = (&connected.wiring.store, &connected.wiring.clock) else {
@@ -83,21 +64,39 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
         let ids = chosen(args, &ledger, route.run_id.as_deref())
             .await
             .map_err(failed)??;
-        each(args.send, &connected, &ledger, ids)
-            .await
-            .map_err(failed)
-    })?;
-    print(&ends)
+        let hand = Hand {
+            ledger: &ledger,
+            hold: connected.wiring.hold.clone(),
+            sinks: &connected.wiring.sinks,
+            clock,
+            settings: &connected.settings,
+        };
+        let action = match args.send {
+            true => Action::Send { again: args.again },
+            false => Action::Drop,
+        };
+        let mut told = Told::default();
+        let all: Vec<Id> = ids.keys().copied().collect();
+        let settled = by_hand::settle(&hand, action, &all, |id, end| {
+            told.tell(ids.get(&id).map_or("", String::as_str), &end);
+        });
+        settled.await.map_err(failed)?;
+        told.end()
+    })
 }
 
-/// The ids asked for, or all doubts of the run (the latest one where none is named).
+/// The ids asked for, or all doubts of the run (the latest one where none is named), as they are to be printed.
 async fn chosen(
     args: &DoubtsSettleArgs,
     ledger: &Ledger<Real>,
     run: Option<&str>,
-) -> Result<Result<Vec<Id>, Failure>, LedgerError> {
+) -> Result<Result<BTreeMap<Id, String>, Failure>, LedgerError> {
     if !args.all {
-        return Ok(Ok(args.ids.iter().map(|id| Id::of(id)).collect()));
+        return Ok(Ok(args
+            .ids
+            .iter()
+            .map(|id| (Id::of(id), id.clone()))
+            .collect()));
     }
     let run = match run {
         Some(run) => Some(run.to_owned()),
@@ -110,30 +109,13 @@ async fn chosen(
         )));
     };
     let troubles = ledger.troubles(&run).await?;
-    let left = |state| {
-        matches!(
-            state,
-            RecordState::InDoubt | RecordState::Held | RecordState::Claimed
-        )
-    };
-    Ok(Ok(troubles
+    let left: BTreeMap<Id, String> = troubles
         .iter()
-        .filter(|t| is_doubt(t.state()) && left(t.state()))
-        .map(|t| t.id)
-        .collect()))
-}
-
-/// Whether the window permits a send now, by this machine's clock and by the service's.
-pub fn is_open(settings: &Settings, times: WallTimes) -> bool {
-    let margin = settings.closing_margin();
-    let open = |t| match settings.window.state_at(t) {
-        State::Open { closes_at, .. } => closes_at.is_none_or(|end| t + margin < end),
-        State::Shut { .. } => false,
-    };
-    [Some(times.local), times.service]
-        .into_iter()
-        .flatten()
-        .all(open)
+        .filter(|t| t.state().is_open_doubt())
+        .map(|t| (t.id, t.id.to_string()))
+        .collect();
+    tracing::info!(run, doubts = left.len(), "settling all doubts of the run");
+    Ok(Ok(left))
 }
 
 fn must_be_open(settings: &Settings, times: WallTimes) -> Result<(), Failure> {
@@ -182,102 +164,39 @@ async fn must_be_alone(
     )))
 }
 
-/// A token that nobody else bears, readable for people.
-fn token(clock: &impl Clock) -> String {
-    format!("hand/{:016x}", clock.random())
+/// What has been printed so far. Each end is printed when it is known, so that a call that is killed has told what it did.
+#[derive(Default)]
+struct Told {
+    counts: BTreeMap<&'static str, usize>,
+    broken: Option<std::io::Error>,
 }
 
-/// Settles every id by what its record says.
-async fn each(
-    send: bool,
-    connected: &Connected,
-    ledger: &Ledger<Real>,
-    ids: Vec<Id>,
-) -> Result<BTreeMap<Id, End>, LedgerError> {
-    let by = token(&*connected.wiring.clock);
-    let records = ledger.records(&ids).await?;
-    let mut ends = BTreeMap::new();
-    let mut held: BTreeMap<Id, Record> = BTreeMap::new();
-    for (id, record) in ids.into_iter().zip(records) {
-        if record.held || record.holding {
-            held.insert(id, record);
-        } else {
-            let at_most_once = connected.settings.delivery == Delivery::AtMostOnce;
-            ends.insert(
-                id,
-                in_the_source(send, at_most_once, ledger, id, &record, &by).await?,
-            );
+impl Told {
+    fn tell(&mut self, id: &str, end: &End) {
+        let (word, words) = words(end);
+        *self.counts.entry(word).or_default() += 1;
+        let words = match words {
+            "" => String::new(),
+            words => format!(": {words}"),
+        };
+        // What was begun goes on although nobody can read of it.
+        if let Err(error) = writeln!(std::io::stdout(), "{id} {word}{words}") {
+            self.broken.get_or_insert(error);
         }
     }
-    if held.is_empty() {
-        return Ok(ends);
-    }
-    let Some(hold) = connected.wiring.hold.clone() else {
-        ends.extend(held.into_keys().map(|id| {
-            let words =
-                "it is in the hold queue: name that with --delivery at-most-once --hold QUEUE";
-            (id, End::Refused(words.to_owned()))
-        }));
-        return Ok(ends);
-    };
-    let hold = Hold {
-        ledger,
-        queue: hold,
-        sinks: &connected.wiring.sinks,
-        clock: &connected.wiring.clock,
-        settings: &connected.settings,
-        by: &by,
-    };
-    ends.extend(held::settle(&hold, send, held).await);
-    Ok(ends)
-}
 
-/// A doubt whose message is, if anywhere, in the source.
-async fn in_the_source(
-    send: bool,
-    at_most_once: bool,
-    ledger: &Ledger<Real>,
-    id: Id,
-    record: &Record,
-    by: &str,
-) -> Result<End, LedgerError> {
-    Ok(match record.state() {
-        RecordState::Unknown => End::Refused("the table knows nothing of it".to_owned()),
-        RecordState::InDoubt | RecordState::Claimed if send => End::Refused(
-            match at_most_once {
-                true => "it is still in the source: the next run puts it into the hold queue, send it from there",
-                false => "it is still in the source: the next run sends it again anyway",
-            }
-            .to_owned(),
-        ),
-        RecordState::InDoubt | RecordState::Claimed => match ledger.drop_by_hand(id, by).await? {
-            Transition::Made => End::Dropped("its next delivery is only deleted".to_owned()),
-            Transition::Refused(now) => End::Already(now.state().to_string()),
-        },
-        state => End::Already(state.to_string()),
-    })
-}
-
-fn print(ends: &BTreeMap<Id, End>) -> Result<ExitCode, Failure> {
-    let mut out = std::io::stdout().lock();
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (id, end) in ends {
-        let (word, words) = end.words();
-        *counts.entry(word).or_default() += 1;
-        let words = if words.is_empty() {
-            String::new()
-        } else {
-            format!(": {words}")
-        };
-        writeln!(out, "{id} {word}{words}")?;
+    fn end(self) -> Result<ExitCode, Failure> {
+        let count = |word: &str| self.counts.get(word).copied().unwrap_or(0);
+        let all = ["sent", "dropped", "already", "refused", "failed"];
+        let told: Vec<String> = all.iter().map(|w| format!("{} {w}", count(w))).collect();
+        writeln!(std::io::stdout(), "{}", told.join(", "))?;
+        if let Some(error) = self.broken {
+            return Err(error.into());
+        }
+        Ok(match (count("failed"), count("refused")) {
+            (0, 0) => ExitCode::Drained,
+            (0, _) => ExitCode::Refused,
+            _ => ExitCode::Failed,
+        })
     }
-    let count = |word: &str| counts.get(word).copied().unwrap_or(0);
-    let all = ["sent", "dropped", "already", "refused", "failed"];
-    let told: Vec<String> = all.iter().map(|w| format!("{} {w}", count(w))).collect();
-    writeln!(out, "{}", told.join(", "))?;
-    Ok(match (count("failed"), count("refused")) {
-        (0, 0) => ExitCode::Drained,
-        (0, _) => ExitCode::Refused,
-        _ => ExitCode::Failed,
-    })
 }

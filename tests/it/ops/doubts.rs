@@ -164,7 +164,7 @@ async fn held_messages_are_settled_once_each() {
         .says(&["dropped: its copy is out of the hold queue"]);
     assert_eq!((world.len(hold), world.len(SCHEDULE)), (3, 1));
 
-    // The answer is lost: told, and never sent a second time by hand.
+    // The answer is lost: told, listed, and sent a second time only on demand.
     let lost = Rule::sqs("SendMessageBatch").queue(SCHEDULE).once();
     world.endpoints.add_rule(lost.then(Effect::DropAfter));
     settle(&world, &format!("--send {}", ids[2]), HOLD)
@@ -174,14 +174,30 @@ async fn held_messages_are_settled_once_each() {
     assert_eq!((world.len(hold), world.len(SCHEDULE)), (3, 2));
     settle(&world, &format!("--send {}", ids[2]), HOLD)
         .await
-        .exits(0)
-        .says(&["already: sent by hand before, the answer was not seen"]);
+        .exits(2)
+        .says(&[
+            "refused: sent by hand before, and the answer was not seen",
+            "--send --again sends it once more",
+        ]);
     assert_eq!((world.len(hold), world.len(SCHEDULE)), (3, 2));
-    settle(&world, &format!("--drop {}", ids[2]), HOLD)
+    let list = format!("doubts list --from {WAIT} --table {TABLE}");
+    call(&world, &list)
         .await
         .exits(0)
-        .says(&["its copy is out of the hold queue now"]);
-    assert_eq!((world.len(hold), world.len(SCHEDULE)), (2, 2));
+        .says(&["settling", "sent by hand and the answer was not seen"]);
+    settle(&world, &format!("--send --again {}", ids[2]), HOLD)
+        .await
+        .exits(0)
+        .says(&["1 sent"]);
+    assert_eq!((world.len(hold), world.len(SCHEDULE)), (2, 3));
+    call(&world, &list)
+        .await
+        .exits(0)
+        .says(&["settled", "may have been delivered twice"]);
+    settle(&world, &format!("--send --again {}", ids[2]), HOLD)
+        .await
+        .exits(0)
+        .says(&["already: settled"]);
 
     // Surely not sent: it stays as it was, and can be sent later.
     let denied = Rule::sqs("SendMessageBatch").error(403, "AccessDenied");
@@ -195,7 +211,7 @@ async fn held_messages_are_settled_once_each() {
         .await
         .exits(0)
         .says(&["1 sent"]);
-    assert_eq!((world.len(hold), world.len(SCHEDULE)), (1, 3));
+    assert_eq!((world.len(hold), world.len(SCHEDULE)), (1, 4));
 
     // What nobody asked for lies there as before, visible.
     let left = world.peek(hold);

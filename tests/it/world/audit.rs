@@ -37,6 +37,8 @@ pub type GroupOf = Rc<dyn Fn(&Payload) -> Option<String>>;
 pub struct Rules {
     /// The route's destinations (not hold, not reject).
     pub destinations: Vec<usize>,
+    /// The queue that senders receive from, where that is not the one in which the messages were parked.
+    pub received_from: Option<usize>,
     /// Never twice, whatever happens.
     pub at_most_once: bool,
     /// Doubles are given up on (no journal).
@@ -58,6 +60,7 @@ impl Rules {
     pub fn new(destinations: &[usize]) -> Self {
         Self {
             destinations: destinations.to_vec(),
+            received_from: None,
             at_most_once: false,
             may_double: false,
             listed: Rc::new(|_, _| false),
@@ -187,7 +190,8 @@ impl Audit {
             };
             let source = &queues[original.queue];
             let id = Id::of(&original.message_id);
-            if !source.is_hidden_by(now, &entry.handle) {
+            let held_in = &queues[rules.received_from.unwrap_or(original.queue)];
+            if !held_in.is_hidden_by(now, &entry.handle) {
                 let what = format!("{label} sends m{origin} and does not hold it any more");
                 self.broken(now, what);
             }

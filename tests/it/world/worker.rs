@@ -126,7 +126,8 @@ impl Setup {
         }
     }
 
-    fn settings(&self, shard: u32) -> Settings {
+    /// The worker's settings.
+    pub fn settings(&self, shard: u32) -> Settings {
         let queue = |name: String, fifo| Destination {
             name,
             fifo,
@@ -200,7 +201,8 @@ impl Setup {
         world
     }
 
-    fn rules(&self) -> Rules {
+    /// What the worker is held to.
+    pub fn rules(&self) -> Rules {
         let destinations: Vec<usize> = (1..=self.destinations).collect();
         let window = self.window.map(|_| {
             let window = self.window();
@@ -241,7 +243,8 @@ impl Setup {
         })
     }
 
-    fn wiring(&self, ports: &ProcessPorts) -> Wiring<Sim> {
+    /// The worker's ports.
+    pub fn wiring(&self, ports: &ProcessPorts) -> Wiring<Sim> {
         let sink = |queue| Rc::new(ports.sink(queue));
         Wiring {
             source: Rc::new(ports.source(0)),
