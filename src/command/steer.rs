@@ -9,7 +9,7 @@ use crate::cli::{RateArgs, RunTargetArgs};
 use crate::exit::ExitCode;
 use crate::ledger::LedgerError;
 use crate::pace::share_of;
-use crate::plan::{LogFormat, LogLevel, Refusal, parse_rate};
+use crate::plan::{LogFormat, LogLevel, NOT_A_RATE, RATE_FORM, Refusal, parse_rate};
 
 /// `sqs-drain pause` and `sqs-drain resume`.
 pub fn pause(args: &RunTargetArgs, paused: bool) -> Result<ExitCode, Failure> {
@@ -40,10 +40,7 @@ async fn tell_paused(found: &Found, paused: bool) -> Result<usize, LedgerError> 
 /// `sqs-drain rate`.
 pub fn rate(args: &RateArgs) -> Result<ExitCode, Failure> {
     let rate = parse_rate(&args.rate).ok_or_else(|| {
-        Refusal::new(
-            format!("{} is not a number of messages a second above 0", args.rate),
-            "write one such as 500 or 0.5, or none for no limit",
-        )
+        Refusal::new(format!("{} {NOT_A_RATE}", args.rate), RATE_FORM)
     })?;
     start_log(LogFormat::Auto, LogLevel::Warn);
     runtime()?.block_on(async {
