@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use super::target::{Found, find};
+use super::target::{Found, find_to_steer};
 use super::{Failure, runtime, start_log};
 use crate::cli::{RateArgs, RunTargetArgs};
 use crate::exit::ExitCode;
@@ -15,7 +15,8 @@ use crate::plan::{LogFormat, LogLevel, NOT_A_RATE, RATE_FORM, Refusal, parse_rat
 pub fn pause(args: &RunTargetArgs, paused: bool) -> Result<ExitCode, Failure> {
     start_log(LogFormat::Auto, LogLevel::Warn);
     runtime()?.block_on(async {
-        for found in find(&args.target, args.run.as_deref()).await? {
+        let words = if paused { "pause" } else { "resume" };
+        for found in find_to_steer(&args.target, args.run.as_deref(), words).await? {
             let verb = if paused { "paused" } else { "resumed" };
             must_not_have_ended(&found, verb)?;
             let told = tell_paused(&found, paused).await;
@@ -44,7 +45,8 @@ pub fn rate(args: &RateArgs) -> Result<ExitCode, Failure> {
     })?;
     start_log(LogFormat::Auto, LogLevel::Warn);
     runtime()?.block_on(async {
-        for found in find(&args.target, args.run.as_deref()).await? {
+        let words = format!("rate {}", args.rate);
+        for found in find_to_steer(&args.target, args.run.as_deref(), &words).await? {
             must_not_have_ended(&found, "given another rate")?;
             let told = tell_rate(&found, share_of(rate)).await;
             let told = told.map_err(|error| found.failure(&error))?;
@@ -98,8 +100,9 @@ fn must_not_have_ended(found: &Found, what: &str) -> Result<(), Failure> {
     Err(Failure::new(
         ExitCode::Refused,
         format!(
-            "the run '{}' has ended and cannot be {what}: see `sqs-drain status '{}'`",
-            found.id, found.id
+            "the run '{}' has ended and cannot be {what}: see `{}`",
+            found.id,
+            found.command("status")
         ),
     ))
 }
