@@ -258,7 +258,10 @@ mod tests {
         pool.note_origin(Kind::Receive, "http://127.0.0.1:9324/queue/a");
         pool.note_origin(Kind::Send, "https://sqs.eu-west-1.amazonaws.com/");
         pool.note_origin(Kind::DynamoRead, "https://dynamodb.eu-west-1.amazonaws.com");
-        assert_eq!(pool.sqs.get().map(String::as_str), Some("http://127.0.0.1:9324"));
+        assert_eq!(
+            pool.sqs.get().map(String::as_str),
+            Some("http://127.0.0.1:9324")
+        );
         assert_eq!(
             pool.dynamodb.get().map(String::as_str),
             Some("https://dynamodb.eu-west-1.amazonaws.com")

@@ -1,6 +1,5 @@
 //! `explain`: why the window of each route is open or shut, now or at another time.
 
-
 use super::{Failure, now};
 use crate::cli::ExplainArgs;
 use crate::exit::ExitCode;

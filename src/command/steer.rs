@@ -40,9 +40,8 @@ async fn tell_paused(found: &Found, paused: bool) -> Result<usize, LedgerError> 
 
 /// `sqs-drain rate`.
 pub fn rate(args: &RateArgs) -> Result<ExitCode, Failure> {
-    let rate = parse_rate(&args.rate).ok_or_else(|| {
-        Refusal::new(format!("{} {NOT_A_RATE}", args.rate), RATE_FORM)
-    })?;
+    let rate = parse_rate(&args.rate)
+        .ok_or_else(|| Refusal::new(format!("{} {NOT_A_RATE}", args.rate), RATE_FORM))?;
     start_log(LogFormat::Auto, LogLevel::Warn);
     runtime()?.block_on(async {
         let words = format!("rate {}", args.rate);

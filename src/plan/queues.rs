@@ -216,7 +216,11 @@ fn check_pair(name: &str, one: Role, other: Role) -> Result<(), Refusal> {
             ),
         )),
         (one, other) => Err(Refusal::new(
-            format!("{name} is both the {} and the {}", one.words(), other.words()),
+            format!(
+                "{name} is both the {} and the {}",
+                one.words(),
+                other.words()
+            ),
             format!(
                 "name another queue with {} (two queues of one name: write both as URLs)",
                 other.flag()

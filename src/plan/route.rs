@@ -309,7 +309,10 @@ impl RouteBuilder<'_> {
                     "{} cannot be divided among {shards} shards without a table",
                     self.layers.cite(key)
                 ),
-                format!("write {} {least} or more, or fewer shards, or --table NAME in place of --no-journal", flag_name(key)),
+                format!(
+                    "write {} {least} or more, or fewer shards, or --table NAME in place of --no-journal",
+                    flag_name(key)
+                ),
             )
         };
         if rate.is_some_and(|rate| rate < values::LEAST_RATE * f64::from(shards)) {

@@ -576,9 +576,7 @@ fn a_wrong_file_is_refused_in_one_line() {
         ),
         (
             "",
-            &format!(
-                "{route}reject = 'b'\n[route.b]\nfrom = 'b'\nto = 'c'\nno_journal = true"
-            ),
+            &format!("{route}reject = 'b'\n[route.b]\nfrom = 'b'\nto = 'c'\nno_journal = true"),
             "b is the reject queue of the route wait and the source of the route b, so what is parked would be drained: name another reject queue, or ask for the route b by itself, when this one has ended",
         ),
         (
