@@ -146,7 +146,7 @@ pub fn table_failure(table: &str, error: &StoreError) -> Failure {
             kind: Trouble::Other,
             code,
             message,
-        } if code == WRONG_KEY || (code == "ValidationException" && message.contains("key")) => {
+        } if code == WRONG_KEY || (code == "Validation" && message.contains("key")) => {
             (ExitCode::Refused, another_table(table))
         }
         StoreError::Failed {
