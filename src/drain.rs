@@ -456,6 +456,7 @@ async fn report<P: Ports>(ctx: &Context<P>, run_id: String, left_the_run: bool) 
             .iter()
             .map(|(id, state)| Doubt::new(*id, *state))
             .collect(),
+        doubts_in_all: doubts.len() + ctx.trouble_unlisted.borrow().len(),
         remaining: remaining.map(Into::into),
         requests: Requests::default(),
         rate: Rate {

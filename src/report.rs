@@ -107,6 +107,8 @@ pub struct RouteReport {
     pub totals: Totals,
     /// Ids in trouble that this process met (at most 1,000; all are in the table).
     pub doubts: Vec<Doubt>,
+    /// How many there are, listed or not.
+    pub doubts_in_all: usize,
     /// What the source still holds; `None` when it could not be asked.
     pub remaining: Option<Remaining>,
     /// Requests made.
@@ -135,6 +137,7 @@ impl RouteReport {
             message: Some(message),
             totals: Totals::default(),
             doubts: Vec::new(),
+            doubts_in_all: 0,
             remaining: None,
             requests: Requests::default(),
             rate: Rate::default(),

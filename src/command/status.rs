@@ -43,6 +43,7 @@ struct RouteStatus {
     started_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
     doubts: Vec<Doubt>,
+    doubts_in_all: usize,
     remaining: Option<()>,
     requests: Option<()>,
     rate: RateStatus,
@@ -205,6 +206,7 @@ fn route_status(found: &Found, account: Account) -> RouteStatus {
         ended_at: exit
             .and_then(|_| account.shards.iter().filter_map(|s| s.ended_ms).max())
             .map(at),
+        doubts_in_all: account.troubles.len(),
         doubts: account
             .troubles
             .iter()
