@@ -147,6 +147,14 @@ impl Aws {
             .filter(|name: &&str| !name.is_empty())
     }
 
+    /// Where the first request to SQS and the first to DynamoDB went: scheme, host and port; `None` before there was one.
+    pub fn origins(&self) -> [(&'static str, Option<&str>); 2] {
+        [
+            ("SQS", self.pool.sqs.get().map(String::as_str)),
+            ("DynamoDB", self.pool.dynamodb.get().map(String::as_str)),
+        ]
+    }
+
     /// The timeouts given.
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts

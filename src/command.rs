@@ -24,13 +24,14 @@ mod signals;
 mod status;
 mod steer;
 mod target;
+mod words;
 
 /// Why a sub-command did not do its work: one line for people, and the exit code.
 #[derive(Debug)]
 pub struct Failure {
     /// How the process exits.
     pub exit: ExitCode,
-    /// What is wrong and what to do.
+    /// What is wrong and what to do; empty when nobody is there to read it.
     pub line: String,
 }
 
@@ -52,7 +53,24 @@ impl From<Refusal> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::new(ExitCode::Failed, error.to_string())
+        // Whoever read what is written here has gone (`| head`): not a thing to complain of.
+        let line = match error.kind() {
+            std::io::ErrorKind::BrokenPipe => String::new(),
+            _ => error.to_string(),
+        };
+        Self::new(ExitCode::Failed, line)
+    }
+}
+
+/// Writes to standard output. A reader that has gone (`| head`) has read what it wanted.
+///
+/// # Errors
+/// Anything else that keeps it from being written.
+fn print(text: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
@@ -61,8 +79,10 @@ pub fn run(cli: Cli) -> ExitCode {
     match dispatch(cli) {
         Ok(exit) => exit,
         Err(failure) => {
-            // A closed standard error cannot be told that it is closed.
-            let _ = writeln!(std::io::stderr(), "sqs-drain: {}", failure.line);
+            if !failure.line.is_empty() {
+                // A closed standard error cannot be told that it is closed.
+                let _ = writeln!(std::io::stderr(), "sqs-drain: {}", failure.line);
+            }
             failure.exit
         }
     }
@@ -76,11 +96,15 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         #[cfg(feature = "local")]
         Command::Local(args) => local::local(&args),
         Command::Completions(args) => {
-            cli::write_completions(args.shell, &mut std::io::stdout())?;
+            let mut text = Vec::new();
+            cli::write_completions(args.shell, &mut text)?;
+            print(&text)?;
             Ok(ExitCode::Drained)
         }
         Command::Man(args) => {
-            cli::write_man(args.out.as_deref(), &mut std::io::stdout())?;
+            let mut page = Vec::new();
+            cli::write_man(args.out.as_deref(), &mut page)?;
+            print(&page)?;
             Ok(ExitCode::Drained)
         }
         Command::Init(args) => init::init(&args),

@@ -24,7 +24,7 @@ use crate::exit::ExitCode;
 use crate::ledger::Ledger;
 use crate::pace::share_of;
 use crate::port::{Clock, Ports, Source};
-use crate::report::{Doubt, Rate, Requests, RouteReport};
+use crate::report::{Doubt, Rate, Requests, RouteReport, parked_in_words};
 use crate::stop::{Reason, Stop};
 use crate::window::State;
 
@@ -184,12 +184,17 @@ async fn wait_for_the_window(
 
 fn not_joined(run_id: &str, error: JoinError) -> RouteReport {
     let exit = match &error {
-        JoinError::Refused(_) => ExitCode::Refused,
+        JoinError::Refused { .. } => ExitCode::Refused,
         JoinError::TooLate(_) => ExitCode::OutsideWindow,
         JoinError::Stopped => ExitCode::Interrupted,
         JoinError::Table(_) => ExitCode::Unavailable,
     };
-    RouteReport::not_run(exit, Some(run_id.to_owned()), error.to_string())
+    let report = RouteReport::not_run(exit, Some(run_id.to_owned()), error.to_string());
+    let see_run = match error {
+        JoinError::Refused { run, .. } => Some(run),
+        _ => None,
+    };
+    RouteReport { see_run, ..report }
 }
 
 /// Joins the run where there is a table, and puts the shared state together.
@@ -419,10 +424,19 @@ async fn report<P: Ports>(ctx: &Context<P>, run_id: String, left_the_run: bool) 
     }
     if exit == ExitCode::Drained && totals.rejected + totals.held > 0 {
         exit = ExitCode::FinishedWithRejects;
-        message = Some(format!(
-            "{} messages were rejected and {} held: see the reject and hold queues",
-            totals.rejected, totals.held
-        ));
+        let words = parked_in_words(totals.rejected, totals.held);
+        let settings = &ctx.settings;
+        let rejects = settings.reject.as_ref().filter(|_| totals.rejected > 0);
+        let holds = settings.hold.as_ref().filter(|_| totals.held > 0);
+        let queues: Vec<&str> = rejects
+            .iter()
+            .chain(&holds)
+            .map(|q| q.name.as_str())
+            .collect();
+        message = Some(match queues.is_empty() {
+            true => format!("{words}: hidden in the source for up to 12 h, and listed"),
+            false => format!("{words}: see {}", queues.join(" and ")),
+        });
     }
     if !balanced {
         exit = ExitCode::Failed;
@@ -444,6 +458,7 @@ async fn report<P: Ports>(ctx: &Context<P>, run_id: String, left_the_run: bool) 
             .iter()
             .map(|(id, state)| Doubt::new(*id, *state))
             .collect(),
+        doubts_in_all: doubts.len() + ctx.trouble_unlisted.borrow().len(),
         remaining: remaining.map(Into::into),
         requests: Requests::default(),
         rate: Rate {
@@ -453,5 +468,6 @@ async fn report<P: Ports>(ctx: &Context<P>, run_id: String, left_the_run: bool) 
         },
         balanced,
         exit,
+        see_run: None,
     }
 }

@@ -300,13 +300,13 @@ impl Speedometer {
         self.busiest.get()
     }
 
-    /// Messages a second between the first and the last send.
-    pub fn average(&self) -> f64 {
-        match (self.first.get(), self.last.get()) {
-            (Some(first), Some(last)) if last > first => {
-                self.total.get() as f64 / last.since(first).as_secs_f64()
-            }
-            _ => self.total.get() as f64,
-        }
+    /// Messages a second between the first and the last send, in thousandths; `None` when there was less than a second between them: a
+    /// figure for a moment says nothing of a rate.
+    pub fn average(&self) -> Option<f64> {
+        let took = self.last.get()?.since(self.first.get()?);
+        (took >= SECOND).then(|| {
+            let exact = self.total.get() as f64 / took.as_secs_f64();
+            (exact * 1000.0).round() / 1000.0
+        })
     }
 }

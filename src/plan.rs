@@ -23,7 +23,7 @@ pub use build::{Located, LocatedRoute, Request};
 pub use queues::{QueueFacts, check_queues};
 pub use refusal::{Refusal, Warning};
 pub use timings::Timings;
-pub use values::{parse_duration, parse_instant, parse_rate};
+pub use values::{NOT_A_RATE, RATE_FORM, parse_duration, parse_instant, parse_rate};
 
 use crate::config::Secret;
 use crate::window::Window;

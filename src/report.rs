@@ -83,8 +83,8 @@ impl From<Counts> for Remaining {
 pub struct Rate {
     /// The limit, messages a second over all shards.
     pub limit: Option<f64>,
-    /// Messages a second between the first and the last send.
-    pub average: f64,
+    /// Messages a second between the first and the last send; `None` when it sent for less than a second.
+    pub average: Option<f64>,
     /// The most messages sent in any second.
     pub busiest_second: u32,
 }
@@ -107,6 +107,8 @@ pub struct RouteReport {
     pub totals: Totals,
     /// Ids in trouble that this process met (at most 1,000; all are in the table).
     pub doubts: Vec<Doubt>,
+    /// How many there are, listed or not.
+    pub doubts_in_all: usize,
     /// What the source still holds; `None` when it could not be asked.
     pub remaining: Option<Remaining>,
     /// Requests made.
@@ -119,6 +121,9 @@ pub struct RouteReport {
     /// How it ended.
     #[serde(skip)]
     pub exit: ExitCode,
+    /// The run whose status tells why this one did not run.
+    #[serde(skip)]
+    pub see_run: Option<String>,
 }
 
 impl RouteReport {
@@ -132,12 +137,27 @@ impl RouteReport {
             message: Some(message),
             totals: Totals::default(),
             doubts: Vec::new(),
+            doubts_in_all: 0,
             remaining: None,
             requests: Requests::default(),
             rate: Rate::default(),
             balanced: true,
             exit,
+            see_run: None,
         }
+    }
+}
+
+/// How many messages were rejected and how many held, in words that leave out what is none.
+pub fn parked_in_words(rejected: u64, held: u64) -> String {
+    let messages = |n: u64| match n {
+        1 => "1 message was".to_owned(),
+        n => format!("{n} messages were"),
+    };
+    match (rejected, held) {
+        (_, 0) => format!("{} rejected", messages(rejected)),
+        (0, _) => format!("{} held", messages(held)),
+        _ => format!("{} rejected and {held} held", messages(rejected)),
     }
 }
 
@@ -232,6 +252,13 @@ mod tests {
         assert_eq!(report(&[FinishedWithRejects, Interrupted]), Interrupted);
         assert_eq!(report(&[Unavailable, WindowClosed]), Unavailable);
         assert_eq!(report(&[Failed, Unavailable]), Failed);
+    }
+
+    #[test]
+    fn what_is_none_is_not_told() {
+        assert_eq!(parked_in_words(1, 0), "1 message was rejected");
+        assert_eq!(parked_in_words(0, 40), "40 messages were held");
+        assert_eq!(parked_in_words(2, 1), "2 messages were rejected and 1 held");
     }
 
     #[test]

@@ -21,6 +21,9 @@ const CREATION_POLL: Duration = Duration::from_millis(500);
 /// How long a table's creation is waited for. An on-demand table takes seconds.
 const CREATION_PATIENCE: Duration = Duration::from_secs(120);
 
+/// The code of the error for a table that is there with another key.
+pub const WRONG_KEY: &str = "key";
+
 impl Clients {
     /// Creates a queue with these attributes (SQS's names and values) and answers with its URL. A queue that exists
     /// with the same attributes is as good.
@@ -79,9 +82,13 @@ impl Clients {
             }));
         };
         if !keyed(&table) {
-            return Err(in_table(unclear(format!(
-                "the key of the table {name} is not a string {PK} and a string {SK}"
-            ))));
+            return Err(in_table(QueueError {
+                kind: Trouble::Other,
+                code: WRONG_KEY.to_owned(),
+                message: format!(
+                    "the key of the table {name} is not a string {PK} and a string {SK}"
+                ),
+            }));
         }
         self.switch_on(name).await?;
         Ok(created)

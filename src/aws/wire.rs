@@ -103,11 +103,25 @@ impl Counters {
 
 /// The connection pool that all clients of a process share. The trusted certificates are loaded with the first request.
 #[derive(Default)]
-pub(super) struct Pool(OnceLock<Connector>);
+pub(super) struct Pool {
+    connector: OnceLock<Connector>,
+    /// Where the first request to SQS went, and to DynamoDB: scheme, host and port.
+    pub(super) sqs: OnceLock<String>,
+    pub(super) dynamodb: OnceLock<String>,
+}
 
 impl Pool {
+    /// Notes where a service is.
+    fn note_origin(&self, kind: Kind, uri: &str) {
+        let origin = match kind {
+            Kind::DynamoRead | Kind::DynamoWrite => &self.dynamodb,
+            _ => &self.sqs,
+        };
+        origin.get_or_init(|| origin_of(uri));
+    }
+
     fn connector(&self) -> &Connector {
-        self.0.get_or_init(|| {
+        self.connector.get_or_init(|| {
             Connector::builder()
                 .connector_settings(
                     HttpConnectorSettings::builder()
@@ -122,6 +136,11 @@ impl Pool {
                 .build()
         })
     }
+}
+
+/// Scheme, host and port of a URL: the first three of its parts between slashes.
+fn origin_of(uri: &str) -> String {
+    uri.splitn(4, '/').take(3).collect::<Vec<_>>().join("/")
 }
 
 /// An SDK HTTP client over the shared pool which counts and looks at dates.
@@ -182,7 +201,9 @@ impl fmt::Debug for Meter {
 impl HttpConnector for Meter {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         if let Some(target) = request.headers().get("x-amz-target") {
-            self.counters.count(kind(target));
+            let kind = kind(target);
+            self.counters.count(kind);
+            self.pool.note_origin(kind, request.uri());
         }
         let sent = boot_time();
         let answer = self.pool.connector().call(request);
@@ -229,6 +250,22 @@ mod tests {
         ] {
             assert_eq!(kind(target), expected, "{target}");
         }
+    }
+
+    #[test]
+    fn where_a_service_is_is_noted_once() {
+        let pool = Pool::default();
+        pool.note_origin(Kind::Receive, "http://127.0.0.1:9324/queue/a");
+        pool.note_origin(Kind::Send, "https://sqs.eu-west-1.amazonaws.com/");
+        pool.note_origin(Kind::DynamoRead, "https://dynamodb.eu-west-1.amazonaws.com");
+        assert_eq!(
+            pool.sqs.get().map(String::as_str),
+            Some("http://127.0.0.1:9324")
+        );
+        assert_eq!(
+            pool.dynamodb.get().map(String::as_str),
+            Some("https://dynamodb.eu-west-1.amazonaws.com")
+        );
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! `check`: settings, queues, permissions, table and clock; one line each. Nothing is received, sent or changed.
 
-use std::io::Write;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
 use super::connect::{check_table, clients_of, table_failure};
-use super::look::{Queues, window_words};
+use super::look::{Looked, Queue, Queues, look_at_all, window_words};
 use super::{Failure, now, runtime, start_log};
 use crate::aws::{Aws, Clients, Timeouts};
 use crate::cli::RunArgs;
@@ -81,11 +80,12 @@ pub fn check(args: &RunArgs) -> Result<ExitCode, Failure> {
                 for route in &plan.routes {
                     check_route(&aws, route, &mut lines).await;
                 }
+                where_it_is(&aws, &mut lines);
                 check_clock(&aws, &mut lines);
             });
         }
     }
-    std::io::stdout().write_all(lines.text.as_bytes())?;
+    super::print(lines.text.as_bytes())?;
     Ok(lines.worst.unwrap_or(ExitCode::Drained))
 }
 
@@ -101,27 +101,28 @@ async fn check_route(aws: &Aws, route: &RoutePlan, lines: &mut Lines) {
         _ => lines.ok(&what("window"), &words),
     }
     let clients = clients_of(aws, route);
-    match Queues::look(&clients, route).await {
-        Err(failure) => lines.fail(&what("queues"), &failure),
-        Ok(queues) => {
-            for queue in std::iter::once(&queues.source).chain(&queues.sinks) {
-                let kind = if queue.facts.fifo { "FIFO" } else { "standard" };
-                let words = format!(
-                    "{}, {kind}, {} messages",
-                    queue.name(),
-                    queue.counts.total()
-                );
-                lines.ok(&what(queue.role), &words);
-            }
-            match queues.check(route) {
-                Err(refusal) => lines.refuse(&what("queues"), refusal.to_string()),
-                Ok(warnings) => {
-                    for warning in warnings {
-                        lines.warn(&what("queues"), &warning.to_string());
-                    }
+    let looked = look_at_all(&clients, route).await;
+    for one in &looked {
+        match &one.queue {
+            Ok(queue) => lines.ok(&what(one.role), &queue_words(queue)),
+            Err(failure) => lines.fail(&what(one.role), failure),
+        }
+    }
+    if let Some(Looked {
+        queue: Ok(source), ..
+    }) = looked.first()
+    {
+        source_permissions(&clients, source, &what("permissions on the source"), lines).await;
+    }
+    // What is wrong with one of them was told above.
+    if let Ok(queues) = Queues::of(looked) {
+        match queues.check(route) {
+            Err(refusal) => lines.refuse(&what("queues"), refusal.to_string()),
+            Ok(warnings) => {
+                for warning in warnings {
+                    lines.warn(&what("queues"), &warning.to_string());
                 }
             }
-            source_permissions(&clients, &queues, &what("permissions on the source"), lines).await;
         }
     }
     let unseen = match &route.delivery {
@@ -146,9 +147,45 @@ async fn check_route(aws: &Aws, route: &RoutePlan, lines: &mut Lines) {
     check_journal(&clients, table, &what("table"), lines).await;
 }
 
+/// A queue in words, with the account and region that its ARN names (`arn:aws:sqs:REGION:ACCOUNT:NAME`).
+fn queue_words(queue: &Queue) -> String {
+    let kind = if queue.facts.fifo { "FIFO" } else { "standard" };
+    let mut arn = queue.facts.arn.split(':').skip(3);
+    let (region, account) = (arn.next().unwrap_or("-"), arn.next().unwrap_or("-"));
+    format!(
+        "{}, {kind}, {} messages, account {account} in {region}",
+        queue.name(),
+        queue.counts.total()
+    )
+}
+
+/// Where all this was asked: the region, and the endpoints that are not AWS's own.
+fn where_it_is(aws: &Aws, lines: &mut Lines) {
+    let Some(region) = aws.region() else {
+        // Every line above says so.
+        return;
+    };
+    let mut words = format!("region {region}");
+    for (service, origin) in aws.origins() {
+        if let Some(origin) = origin.filter(|origin| !is_of_aws(origin)) {
+            words += &format!(", {service} at {origin} instead of AWS's own endpoint");
+        }
+    }
+    lines.ok("aws", &words);
+}
+
+/// Whether an endpoint is one of AWS's own (AWS General Reference, "Service endpoints").
+fn is_of_aws(origin: &str) -> bool {
+    let host = origin.rsplit('/').next().unwrap_or(origin);
+    let host = host.split(':').next().unwrap_or(host);
+    [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"]
+        .iter()
+        .any(|own| host.ends_with(own))
+}
+
 /// A receipt handle that is none: the service looks at the permission first, and there is nothing it could delete or hide.
-async fn source_permissions(clients: &Clients, queues: &Queues, what: &str, lines: &mut Lines) {
-    let source = clients.queue(&queues.source.facts.url);
+async fn source_permissions(clients: &Clients, source: &Queue, what: &str, lines: &mut Lines) {
+    let source = clients.queue(&source.facts.url);
     let handle = NOBODY.to_owned();
     let deleted = source.delete(std::slice::from_ref(&handle)).await;
     let hidden = source.set_visibility(&[(handle, Duration::ZERO)]).await;
@@ -289,6 +326,14 @@ mod tests {
         assert_eq!(clock_off(ms(0), ms(0)), ms(0));
         assert_eq!(clock_off(ms(3_500), ms(1_000)), ms(2_500));
         assert_eq!(clock_off(ms(-31_000), ms(1_000)), ms(31_000));
+    }
+
+    #[test]
+    fn endpoints_of_others_are_known() {
+        assert!(is_of_aws("https://sqs.ap-northeast-2.amazonaws.com"));
+        assert!(is_of_aws("https://sqs.eu-west-1.api.aws"));
+        assert!(!is_of_aws("http://127.0.0.1:9324"));
+        assert!(!is_of_aws("http://amazonaws.com.example.org:80"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::aws::clock::SystemClock;
 use crate::aws::outcome::NO_CREDENTIALS;
+use crate::aws::provision::WRONG_KEY;
 use crate::aws::{self, Aws, Clients, Timeouts};
 use crate::drain::Wiring;
 use crate::drain::settings::{Cutoff, Destination, GroupFrom, Settings, Timings};
@@ -39,6 +40,8 @@ pub struct Connected {
     pub clients: Clients,
     /// What the source said it holds.
     pub counts: Counts,
+    /// The table's name, where there is one.
+    pub table: Option<String>,
 }
 
 /// Clients with the route's timeouts.
@@ -104,6 +107,14 @@ pub fn queue_failure(role: &str, queue: &QueueRef, error: &QueueError) -> Failur
     Failure::new(exit, line)
 }
 
+/// A table of somebody else's: the service refuses a key that is not the table's with a `ValidationException` that
+/// speaks of it.
+fn another_table(table: &str) -> String {
+    format!(
+        "the table '{table}' is not a checkpoint table (its key is not a string pk and a string sk): use another name, `sqs-drain init --table NAME` creates it"
+    )
+}
+
 /// Why the table cannot be used, in one line.
 pub fn table_failure(table: &str, error: &StoreError) -> Failure {
     let (exit, line) = match error {
@@ -131,6 +142,13 @@ pub fn table_failure(table: &str, error: &StoreError) -> Failure {
                 "the table '{table}' does not exist: create it with `sqs-drain init --table {table}`"
             ),
         ),
+        StoreError::Failed {
+            kind: Trouble::Other,
+            code,
+            message,
+        } if code == WRONG_KEY || (code == "Validation" && message.contains("key")) => {
+            (ExitCode::Refused, another_table(table))
+        }
         StoreError::Failed {
             kind: Trouble::Other,
             code,
@@ -210,9 +228,7 @@ pub async fn check_table(clients: &Clients, table: &str) -> Result<(), Failure> 
         None => refused(format!(
             "the table '{table}' does not exist: create it with `sqs-drain init --table {table}`, or run without a journal (--no-journal)"
         )),
-        Some(facts) if !facts.keyed => refused(format!(
-            "the table '{table}' is not a checkpoint table (its key is not a string pk and a string sk): create another with `sqs-drain init --table NAME`"
-        )),
+        Some(facts) if !facts.keyed => refused(another_table(table)),
         Some(facts) if !facts.active => refused(format!(
             "the table '{table}' is not active ({}): wait until it is",
             facts.status
@@ -221,7 +237,7 @@ pub async fn check_table(clients: &Clients, table: &str) -> Result<(), Failure> 
             if facts.expires == Some(false) {
                 tracing::warn!(
                     table,
-                    "items do not expire: switch TTL on for the attribute expires_at (`sqs-drain init` does)"
+                    "items do not expire: switch TTL on for the attribute expires_at (`sqs-drain init --table {table}` does)"
                 );
             }
             Ok(())
@@ -302,6 +318,10 @@ async fn connect_inner(
         settings,
         clients,
         counts,
+        table: match &route.journal {
+            plan::Journal::Table(table) => Some(table.clone()),
+            plan::Journal::None => None,
+        },
     })
 }
 

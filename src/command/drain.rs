@@ -1,12 +1,13 @@
 //! `run`: every route asked for, side by side, and the one result line.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 
+use chrono::{DateTime, Utc};
 use tokio::task::LocalSet;
 
 use super::connect::{Connected, connect};
 use super::progress::Line;
+use super::words::command;
 use super::{Failure, notify, runtime, signals, start_log};
 use crate::aws::{Aws, Timeouts};
 use crate::cli::RunArgs;
@@ -19,6 +20,7 @@ use crate::stop::{Reason, Stop};
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let plan = args.plan(super::now())?;
     start_log(plan.process.log_format, plan.process.log_level);
+    let started_at = super::now();
     let work = async {
         let aws = Aws::from_env(Timeouts::default()).await;
         drain(&plan, &aws).await
@@ -31,6 +33,11 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
             printed.map(|()| report.exit())
         }
         Err(failure) => {
+            let shard = label(&plan.process);
+            let report = not_started(&plan, &failure, shard, started_at);
+            if let Err(unwritten) = print(&report, &plan.process) {
+                tracing::warn!("{}", unwritten.line);
+            }
             runtime.block_on(notify::of_failure(&plan.process, &plan.routes, &failure));
             Err(failure)
         }
@@ -63,11 +70,29 @@ pub async fn drain(plan: &Plan, aws: &Aws) -> Result<Report, Failure> {
         .await
         .into_iter()
         .collect();
-    let shard = ShardLabel {
-        index: plan.process.shard.index,
-        of: plan.process.shard.of,
-    };
+    let shard = label(&plan.process);
     Ok(Report::new(shard, started_at, super::now(), routes))
+}
+
+fn label(process: &ProcessPlan) -> ShardLabel {
+    ShardLabel {
+        index: process.shard.index,
+        of: process.shard.of,
+    }
+}
+
+/// The result of a process that was refused before any route began: each route says why.
+fn not_started(
+    plan: &Plan,
+    failure: &Failure,
+    shard: ShardLabel,
+    started_at: DateTime<Utc>,
+) -> Report {
+    let routes = plan.routes.iter().map(|route| {
+        let report = RouteReport::not_run(failure.exit, None, failure.line.clone());
+        (route.name.clone(), report)
+    });
+    Report::new(shard, started_at, super::now(), routes.collect())
 }
 
 /// A result file that cannot be written is found out now and not when the night's work is done.
@@ -101,6 +126,7 @@ async fn drain_one(
         settings,
         clients,
         counts,
+        table,
     } = route;
     let name = settings.route.clone();
     let stop = Stop::default();
@@ -116,6 +142,9 @@ async fn drain_one(
         report = draining => report,
         () = follow => unreachable!("the follower never ends"),
     };
+    if let (Some(message), Some(run), Some(table)) = (&mut report.message, &report.see_run, table) {
+        *message += &format!(" (`{}` shows it)", command("status", run, &table));
+    }
     if let Some(message) = &report.message {
         tracing::warn!(route = %name, outcome = report.outcome, "{message}");
     }
@@ -156,7 +185,7 @@ pub fn print(report: &Report, process: &ProcessPlan) -> Result<(), Failure> {
             format!("the result cannot be written: {error}"),
         )
     })?;
-    writeln!(std::io::stdout(), "{line}")?;
+    let printed = super::print(format!("{line}\n").as_bytes());
     if let Some(path) = &process.result {
         std::fs::write(path, format!("{line}\n")).map_err(|error| {
             Failure::new(
@@ -168,5 +197,5 @@ pub fn print(report: &Report, process: &ProcessPlan) -> Result<(), Failure> {
             )
         })?;
     }
-    Ok(())
+    printed
 }

@@ -1,7 +1,5 @@
 //! `explain`: why the window of each route is open or shut, now or at another time.
 
-use std::io::Write;
-
 use super::{Failure, now};
 use crate::cli::ExplainArgs;
 use crate::exit::ExitCode;
@@ -28,6 +26,6 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         }
         text += &window.explain(at);
     }
-    std::io::stdout().write_all(text.as_bytes())?;
+    super::print(text.as_bytes())?;
     Ok(ExitCode::Drained)
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Failure;
-use super::connect::{Real, describe, describe_optional, queue_failure};
+use super::connect::{Real, describe, queue_failure};
 use crate::aws::Clients;
 use crate::exit::ExitCode;
 use crate::ledger::{Ledger, LedgerError};
@@ -55,28 +55,57 @@ pub struct Queues {
     pub source: Queue,
     /// The destinations, in the route's order.
     pub sinks: Vec<Queue>,
-    /// The hold queue's attributes.
-    pub hold: Option<QueueFacts>,
-    /// The reject queue's attributes.
-    pub reject: Option<QueueFacts>,
+    /// The hold queue.
+    pub hold: Option<Queue>,
+    /// The reject queue.
+    pub reject: Option<Queue>,
+}
+
+/// What a look at one queue of a route showed.
+pub struct Looked {
+    /// What it is to the route.
+    pub role: &'static str,
+    /// The queue, or the line that says why it cannot be used.
+    pub queue: Result<Queue, Failure>,
+}
+
+/// Looks at every queue of a route: source, destinations, hold, reject.
+pub async fn look_at_all(clients: &Clients, route: &RoutePlan) -> Vec<Looked> {
+    let source = std::iter::once(("source", &route.from));
+    let to = route.to.iter().map(|to| ("destination", to));
+    let hold = route.hold().map(|hold| ("hold", hold));
+    let reject = route.reject.as_ref().map(|reject| ("reject", reject));
+    let mut all = Vec::new();
+    for (role, queue) in source.chain(to).chain(hold).chain(reject) {
+        let queue = Queue::look(clients, role, queue).await;
+        all.push(Looked { role, queue });
+    }
+    all
 }
 
 impl Queues {
-    /// Looks at all queues of a route.
+    /// The queues of a route that was looked at.
     ///
     /// # Errors
     /// The line about the first that cannot be used.
-    pub async fn look(clients: &Clients, route: &RoutePlan) -> Result<Self, Failure> {
-        let source = Queue::look(clients, "source", &route.from).await?;
+    pub fn of(all: Vec<Looked>) -> Result<Self, Failure> {
+        let (mut source, mut hold, mut reject) = (None, None, None);
         let mut sinks = Vec::new();
-        for to in &route.to {
-            sinks.push(Queue::look(clients, "destination", to).await?);
+        for looked in all {
+            let queue = looked.queue?;
+            match looked.role {
+                "source" => source = Some(queue),
+                "hold" => hold = Some(queue),
+                "reject" => reject = Some(queue),
+                _ => sinks.push(queue),
+            }
         }
+        let none = || Failure::new(ExitCode::Failed, "the source was not looked at");
         Ok(Self {
-            source,
+            source: source.ok_or_else(none)?,
             sinks,
-            hold: describe_optional(clients, "hold", route.hold()).await?,
-            reject: describe_optional(clients, "reject", route.reject.as_ref()).await?,
+            hold,
+            reject,
         })
     }
 
@@ -94,8 +123,8 @@ impl Queues {
             route,
             &self.source.facts,
             &self.sink_facts(),
-            self.hold.as_ref(),
-            self.reject.as_ref(),
+            self.hold.as_ref().map(|q| &q.facts),
+            self.reject.as_ref().map(|q| &q.facts),
         )
     }
 }

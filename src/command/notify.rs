@@ -177,21 +177,25 @@ fn next_step(
     });
     let with_table = |words: &str| {
         let (run, table) = (route.run_id.as_deref()?, table?);
-        Some(format!("sqs-drain {words} '{run}' --table {table}"))
+        Some(super::words::command(words, run, table))
     };
-    let explain = plan.map(|p| match p.name.as_str() {
-        "default" => "sqs-drain explain --window SPAN --zone ZONE".to_owned(),
-        name => format!("sqs-drain explain {name} --config FILE"),
-    });
     match route.exit {
         ExitCode::Drained => (None, None),
         ExitCode::FinishedWithRejects => (
-            Some("look at the reject and hold queues, and settle what is held"),
-            with_table("doubts list"),
+            match route.totals.held {
+                0 => Some("look at what was rejected, and why"),
+                _ => Some("look at the reject and hold queues, and settle what is held"),
+            },
+            with_table(match route.totals.held {
+                0 => "status --json",
+                _ => "doubts list",
+            }),
         ),
         ExitCode::OutsideWindow => (
-            Some("start it again inside the window; why it is shut now says"),
-            explain,
+            Some(
+                "start it again inside the window; sqs-drain explain with the job's settings says why it is shut now",
+            ),
+            None,
         ),
         ExitCode::WindowClosed => (
             Some("the next opening goes on; raise the rate or add shards if this repeats"),
@@ -220,7 +224,7 @@ pub fn failure_text(routes: &[RoutePlan], failure: &Failure) -> String {
     let next = match failure.exit.retryable() {
         true => "if the scheduler does not retry it, start the same job again",
         false => {
-            "change what the line says, look with `sqs-drain check`, then start the same job again"
+            "change what the line says, look with `sqs-drain check` and the job's settings, then start the same job again"
         }
     };
     format!(

@@ -1,14 +1,13 @@
 //! `plan`: what a run would do now. Changes nothing, receives nothing.
 
 use std::fmt::Write as _;
-use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use super::connect::{Real, check_table, clients_of, lanes, settings};
-use super::look::{Queues, Start, start, window_words};
+use super::look::{Queues, Start, look_at_all, start, window_words};
 use super::target::ledger_failure;
 use super::{Failure, now, runtime, start_log};
 use crate::aws::{Aws, Timeouts};
@@ -25,7 +24,7 @@ pub fn plan(args: &RunArgs) -> Result<ExitCode, Failure> {
     let plan = args.plan(now)?;
     start_log(plan.process.log_format, plan.process.log_level);
     let text = runtime()?.block_on(words(&plan, now))?;
-    std::io::stdout().write_all(text.as_bytes())?;
+    super::print(text.as_bytes())?;
     Ok(ExitCode::Drained)
 }
 
@@ -69,7 +68,7 @@ async fn write_route(
     out: &mut String,
 ) -> Result<Option<ExitCode>, Failure> {
     let clients = clients_of(aws, route);
-    let queues = Queues::look(&clients, route).await?;
+    let queues = Queues::of(look_at_all(&clients, route).await)?;
     let warnings = queues.check(route)?;
     let _ = writeln!(out, "Route {}", route.name);
     for queue in std::iter::once(&queues.source).chain(&queues.sinks) {
@@ -142,8 +141,8 @@ async fn write_run(
         route,
         &queues.source.facts,
         &queues.sink_facts(),
-        queues.hold.as_ref(),
-        queues.reject.as_ref(),
+        queues.hold.as_ref().map(|q| &q.facts),
+        queues.reject.as_ref().map(|q| &q.facts),
     )
     .fingerprint;
     let start = start(&ledger, route, &fingerprint, &run_id, now).await;

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::target::{Found, find};
+use super::words::{a_second as in_words, command};
 use super::{Failure, runtime, start_log};
 use crate::cli::StatusArgs;
 use crate::exit::ExitCode;
 use crate::journal::Totals;
 use crate::ledger::{Account, Shard, ShardState};
 use crate::plan::{LogFormat, LogLevel};
-use crate::report::Doubt;
+use crate::report::{Doubt, parked_in_words};
 
 /// A run as a whole: the shape of a run's result, without what only a process or the queue knows (those are null).
 #[derive(Serialize)]
@@ -43,10 +43,14 @@ struct RouteStatus {
     started_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
     doubts: Vec<Doubt>,
+    doubts_in_all: usize,
     remaining: Option<()>,
     requests: Option<()>,
     rate: RateStatus,
     shards: Vec<ShardStatus>,
+    /// For the commands that are named to people.
+    #[serde(skip)]
+    table: String,
 }
 
 #[derive(Serialize)]
@@ -95,7 +99,7 @@ pub fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
         let tables: Vec<String> = routes.map(|(name, route)| table(name, route)).collect();
         tables.join("\n")
     };
-    std::io::stdout().write_all(text.as_bytes())?;
+    super::print(text.as_bytes())?;
     Ok(ExitCode::Drained)
 }
 
@@ -143,7 +147,7 @@ fn outcome(found: &Found, account: &Account) -> (String, Option<ExitCode>, Optio
             true => (
                 "paused".to_owned(),
                 None,
-                Some(format!("go on with `sqs-drain resume '{}'`", found.id)),
+                Some(format!("go on with `{}`", found.command("resume"))),
             ),
             false => ("running".to_owned(), None, None),
         };
@@ -160,10 +164,7 @@ fn outcome(found: &Found, account: &Account) -> (String, Option<ExitCode>, Optio
         if totals.rejected + totals.held == 0 {
             return started(ExitCode::Drained);
         }
-        let message = format!(
-            "{} messages were rejected and {} held",
-            totals.rejected, totals.held
-        );
+        let message = parked_in_words(totals.rejected, totals.held);
         let (word, exit, _) = started(ExitCode::FinishedWithRejects);
         return (word, exit, Some(message));
     }
@@ -177,10 +178,13 @@ fn outcome(found: &Found, account: &Account) -> (String, Option<ExitCode>, Optio
         _ => ExitCode::Interrupted,
     };
     let message = match run.paused {
-        true => "nobody works on it, and it is paused: start it again and resume it",
-        false => "nobody works on it: start it again to go on",
+        true => format!(
+            "nobody works on it, and it is paused: start it again and resume it with `{}`",
+            found.command("resume")
+        ),
+        false => "nobody works on it: start it again to go on".to_owned(),
     };
-    (word.to_owned(), Some(exit), Some(message.to_owned()))
+    (word.to_owned(), Some(exit), Some(message))
 }
 
 fn route_status(found: &Found, account: Account) -> RouteStatus {
@@ -202,6 +206,7 @@ fn route_status(found: &Found, account: Account) -> RouteStatus {
         ended_at: exit
             .and_then(|_| account.shards.iter().filter_map(|s| s.ended_ms).max())
             .map(at),
+        doubts_in_all: account.troubles.len(),
         doubts: account
             .troubles
             .iter()
@@ -215,6 +220,7 @@ fn route_status(found: &Found, account: Account) -> RouteStatus {
             busiest_second: None,
         },
         shards: account.shards.into_iter().map(shard_status).collect(),
+        table: found.table.clone(),
     }
 }
 
@@ -286,16 +292,26 @@ fn write_table(name: &str, route: &RouteStatus, out: &mut String) -> std::fmt::R
     )?;
     writeln!(
         out,
-        "  {} possible duplicates, {} doubts settled, {} ids in trouble{}",
-        t.possible_duplicates,
-        t.doubts_settled,
-        route.doubts.len(),
-        if route.doubts.is_empty() {
-            ""
-        } else {
-            " (`sqs-drain doubts list`)"
-        },
+        "  {} possible duplicates, {} doubts settled",
+        t.possible_duplicates, t.doubts_settled,
     )?;
+    let doubts = route.doubts.iter().filter(|d| d.state.is_doubt()).count();
+    let others = route.doubts.len() - doubts;
+    for (n, one, more, words) in [
+        (doubts, "doubt", "doubts", "doubts list"),
+        (
+            others,
+            "rejected or parked message",
+            "rejected or parked messages",
+            "status --json",
+        ),
+    ] {
+        if n > 0 {
+            let what = if n == 1 { one } else { more };
+            let command = command(words, &route.run_id, &route.table);
+            writeln!(out, "  {n} {what}, listed by `{command}`")?;
+        }
+    }
     writeln!(
         out,
         "  {:<26} {:>5} {:<8} {:>8} {:>9} {:>10} {:>10}  {:<14} HOST",
@@ -306,7 +322,7 @@ fn write_table(name: &str, route: &RouteStatus, out: &mut String) -> std::fmt::R
             Some(ms) => format!("{:.1}s", ms as f64 / 1000.0),
             None => "-".to_owned(),
         };
-        let share = shard.share.map_or("-".to_owned(), |s| s.to_string());
+        let share = shard.share.map_or("-".to_owned(), in_words);
         writeln!(
             out,
             "  {:<26} {:>5} {:<8} {:>8} {:>9} {:>10} {:>10}  {:<14} {}",

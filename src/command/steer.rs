@@ -3,19 +3,20 @@
 
 use std::io::Write;
 
-use super::target::{Found, find};
+use super::target::{Found, find_to_steer};
 use super::{Failure, runtime, start_log};
 use crate::cli::{RateArgs, RunTargetArgs};
 use crate::exit::ExitCode;
 use crate::ledger::LedgerError;
 use crate::pace::share_of;
-use crate::plan::{LogFormat, LogLevel, Refusal, parse_rate};
+use crate::plan::{LogFormat, LogLevel, NOT_A_RATE, RATE_FORM, Refusal, parse_rate};
 
 /// `sqs-drain pause` and `sqs-drain resume`.
 pub fn pause(args: &RunTargetArgs, paused: bool) -> Result<ExitCode, Failure> {
     start_log(LogFormat::Auto, LogLevel::Warn);
     runtime()?.block_on(async {
-        for found in find(&args.target, args.run.as_deref()).await? {
+        let words = if paused { "pause" } else { "resume" };
+        for found in find_to_steer(&args.target, args.run.as_deref(), words).await? {
             let verb = if paused { "paused" } else { "resumed" };
             must_not_have_ended(&found, verb)?;
             let told = tell_paused(&found, paused).await;
@@ -39,15 +40,12 @@ async fn tell_paused(found: &Found, paused: bool) -> Result<usize, LedgerError> 
 
 /// `sqs-drain rate`.
 pub fn rate(args: &RateArgs) -> Result<ExitCode, Failure> {
-    let rate = parse_rate(&args.rate).ok_or_else(|| {
-        Refusal::new(
-            format!("{} is not a number of messages a second above 0", args.rate),
-            "write one such as 500 or 0.5, or none for no limit",
-        )
-    })?;
+    let rate = parse_rate(&args.rate)
+        .ok_or_else(|| Refusal::new(format!("{} {NOT_A_RATE}", args.rate), RATE_FORM))?;
     start_log(LogFormat::Auto, LogLevel::Warn);
     runtime()?.block_on(async {
-        for found in find(&args.target, args.run.as_deref()).await? {
+        let words = format!("rate {}", args.rate);
+        for found in find_to_steer(&args.target, args.run.as_deref(), &words).await? {
             must_not_have_ended(&found, "given another rate")?;
             let told = tell_rate(&found, share_of(rate)).await;
             let told = told.map_err(|error| found.failure(&error))?;
@@ -101,8 +99,9 @@ fn must_not_have_ended(found: &Found, what: &str) -> Result<(), Failure> {
     Err(Failure::new(
         ExitCode::Refused,
         format!(
-            "the run '{}' has ended and cannot be {what}: see `sqs-drain status '{}'`",
-            found.id, found.id
+            "the run '{}' has ended and cannot be {what}: see `{}`",
+            found.id,
+            found.command("status")
         ),
     ))
 }

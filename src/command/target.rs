@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::connect::{Real, describe, table_failure};
+use super::words::{command, quoted};
 use super::{Failure, now};
 use crate::aws::clock::SystemClock;
 use crate::aws::{Aws, Clients, Timeouts};
@@ -36,6 +37,11 @@ impl Found {
         2 * lease_ms.map_or(LEASE, Duration::from_millis)
     }
 
+    /// A command of this program for this run.
+    pub fn command(&self, words: &str) -> String {
+        command(words, &self.id, &self.table)
+    }
+
     /// The line and code for a call to the table that failed.
     pub fn failure(&self, error: &LedgerError) -> Failure {
         ledger_failure(&self.table, error)
@@ -60,20 +66,57 @@ pub async fn aws(located: &Located) -> Aws {
 }
 
 /// The run named, or else the latest run of each of the routes asked for: the owner of the route's source, which takes SQS to find
-/// the source's ARN. At least one.
+/// the source's ARN. A route's name stands for its latest run. At least one.
 ///
 /// # Errors
 /// A line for an unknown run, a route that has never run, and whatever cannot be reached.
 pub async fn find(target: &TargetArgs, named: Option<&str>) -> Result<Vec<Found>, Failure> {
+    look_up(&target.request(now())?.locate()?, named).await
+}
+
+/// As [`find`], for what changes a run: of several routes one must be named. `words`: the sub-command, for the line that says so.
+///
+/// # Errors
+/// As [`find`], and a line that lists the routes.
+pub async fn find_to_steer(
+    target: &TargetArgs,
+    named: Option<&str>,
+    words: &str,
+) -> Result<Vec<Found>, Failure> {
     let located = target.request(now())?.locate()?;
-    let aws = aws(&located).await;
+    if let (None, true, [first, _, ..]) = (named, target.routes.is_empty(), &located.routes[..]) {
+        let names: Vec<&str> = located.routes.iter().map(|r| r.name.as_str()).collect();
+        let config = target.config.config.as_ref().map_or(String::new(), |path| {
+            format!(" --config {}", quoted(&path.display().to_string()))
+        });
+        return Err(Failure::new(
+            ExitCode::Refused,
+            format!(
+                "the routes file has the routes {}, and one must be named: as in `sqs-drain {words}{config} --route {}` (all: --route {})",
+                names.join(", "),
+                first.name,
+                names.join(",")
+            ),
+        ));
+    }
+    look_up(&located, named).await
+}
+
+async fn look_up(located: &Located, named: Option<&str>) -> Result<Vec<Found>, Failure> {
+    let aws = aws(located).await;
     let search = Search {
         clients: aws.clients(),
         clock: Rc::new(aws.clock()),
         table: &located.table,
     };
     match named {
-        Some(id) => Ok(vec![search.run(id).await?]),
+        Some(id) => {
+            let route = located.routes.iter().find(|route| route.name == id);
+            match (search.run_if_there(id).await?, route) {
+                (None, Some(route)) => Ok(vec![search.latest_of(route).await?]),
+                (found, _) => Ok(vec![found.ok_or_else(|| search.unknown(id))?]),
+            }
+        }
         None if located.routes.is_empty() => Err(Failure::new(
             ExitCode::Refused,
             "no run is named: write its id, or add --from QUEUE or --config FILE for the latest one",
@@ -100,26 +143,26 @@ impl Search<'_> {
         Ledger::new(store, self.clock.clone(), source.to_owned())
     }
 
-    async fn run(&self, id: &str) -> Result<Found, Failure> {
+    async fn run_if_there(&self, id: &str) -> Result<Option<Found>, Failure> {
         // A run's own item does not depend on the source; it names it.
         let read = self.ledger("").run(id).await;
-        let run = read
-            .map_err(|error| ledger_failure(self.table, &error))?
-            .ok_or_else(|| {
-                Failure::new(
-                    ExitCode::Refused,
-                    format!(
-                        "the table '{}' knows no run '{id}': check the id (ROUTE@OPENING) and the table, runs are kept for 30 days",
-                        self.table
-                    ),
-                )
-            })?;
-        Ok(Found {
+        let run = read.map_err(|error| ledger_failure(self.table, &error))?;
+        Ok(run.map(|run| Found {
             ledger: self.ledger(&run.source),
             table: self.table.to_owned(),
             id: id.to_owned(),
             run,
-        })
+        }))
+    }
+
+    fn unknown(&self, id: &str) -> Failure {
+        Failure::new(
+            ExitCode::Refused,
+            format!(
+                "the table '{}' knows no run '{id}': check the id (ROUTE@OPENING) and the table, runs are kept for 30 days; a route is named with --route and --config",
+                self.table
+            ),
+        )
     }
 
     async fn latest_of(&self, route: &LocatedRoute) -> Result<Found, Failure> {
@@ -127,7 +170,10 @@ impl Search<'_> {
         let owner = self.ledger(&source_name(&facts.arn)).owner().await;
         let owner = owner.map_err(|error| ledger_failure(self.table, &error))?;
         match owner {
-            Some(owner) => self.run(&owner.run).await,
+            Some(owner) => {
+                let found = self.run_if_there(&owner.run).await?;
+                found.ok_or_else(|| self.unknown(&owner.run))
+            }
             None => Err(Failure::new(
                 ExitCode::Refused,
                 format!(

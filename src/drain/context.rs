@@ -1,7 +1,7 @@
 //! What all parts of one drain share, and the one place that says whether a send may start.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -139,6 +139,8 @@ pub struct Context<P: Ports> {
     pub coordinates: Cell<bool>,
     /// Ids in trouble that this process met, for the result.
     pub trouble: RefCell<BTreeMap<Id, RecordState>>,
+    /// Those beyond the first [`LISTED_MAX`], to be counted: an id may be in trouble more than once.
+    pub trouble_unlisted: RefCell<HashSet<Id>>,
     /// When this drain began.
     pub started: Moment,
     /// The table did not answer lately.
@@ -185,6 +187,7 @@ impl<P: Ports> Context<P> {
             last_progress: Cell::new(now),
             coordinates: Cell::new(false),
             trouble: RefCell::default(),
+            trouble_unlisted: RefCell::default(),
             started: now,
             table_down: Cell::new(false),
             opening: Cell::new(None),
@@ -387,6 +390,8 @@ impl<P: Ports> Context<P> {
         let mut trouble = self.trouble.borrow_mut();
         if trouble.len() < LISTED_MAX || trouble.contains_key(&id) {
             trouble.insert(id, state);
+        } else {
+            self.trouble_unlisted.borrow_mut().insert(id);
         }
     }
 

@@ -6,7 +6,7 @@ use super::context::Journal;
 use super::settings::{Cutoff, Settings};
 use super::sweep;
 use crate::ledger::{Grant, Ledger, LedgerError, Registration, RunItem};
-use crate::pace::{UNLIMITED, share_of};
+use crate::pace::{Share, UNLIMITED, share_of};
 use crate::port::{Clock, Ports};
 use crate::stop::Stop;
 
@@ -14,8 +14,13 @@ use crate::stop::Stop;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
     /// Somebody else is at the source; the line says who and what to do.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{why}")]
+    Refused {
+        /// The line.
+        why: String,
+        /// The run that is there.
+        run: String,
+    },
     /// The run would have to be created, and it is too late for that.
     #[error("{0}")]
     TooLate(String),
@@ -63,7 +68,7 @@ pub async fn join<P: Ports>(
     };
     let running = match ledger.run(run).await? {
         Some(item) if item.source != settings.source => {
-            return Err(JoinError::Refused(another_queue(run)));
+            return Err(another_queue(run));
         }
         Some(item) => running(&ledger, item, me, &settings.fingerprint).await?,
         None => match too_late {
@@ -92,6 +97,9 @@ pub async fn join<P: Ports>(
             open(settings, &ledger, clock, stop, me, new).await?
         }
     };
+    if !created {
+        tell_rate_stays(settings, run, item.rate);
+    }
     let mut coordinates = created;
     let mut grant = Grant {
         term: if coordinates { item.term } else { 0 },
@@ -108,7 +116,7 @@ pub async fn join<P: Ports>(
         && owner.run != run
     {
         sweep::sweep(&ledger, me, "refused", &process).await?;
-        return Err(JoinError::Refused(refusal(&owner.run, "")));
+        return Err(refusal(&owner.run, false));
     }
     // In the same way: of two that join at the same time at least one sees that it is not alone.
     let alone = !joins
@@ -151,10 +159,13 @@ pub async fn join<P: Ports>(
 }
 
 /// Two queues drained under one route's name at one table would be one run to `status`, `pause` and the end of both.
-fn another_queue(run: &str) -> String {
-    format!(
-        "the run '{run}' in this table is that of another source queue: give this one a name of its own with --run-id, or both queues a route each in a routes file"
-    )
+fn another_queue(run: &str) -> JoinError {
+    JoinError::Refused {
+        why: format!(
+            "the run '{run}' in this table is that of another source queue: give this one a name of its own with --run-id, or both queues a route each in a routes file"
+        ),
+        run: run.to_owned(),
+    }
 }
 
 /// The run as it was read, where its coordinator is registered and not known to be dead. Then nobody else is at the source: whoever coordinates has
@@ -195,13 +206,14 @@ async fn open<P: Ports>(
     let (mut item, created) = ledger.create_run(run, &new).await?;
     if item.source != settings.source {
         // Another queue's process was faster since the look before: what was taken over above is nobody's until somebody comes.
-        return Err(JoinError::Refused(another_queue(run)));
+        return Err(another_queue(run));
     }
     if !created && (item.ended || item.settings != settings.fingerprint) {
         if !item.ended {
             // Nobody of it lives (that was seen above): its settings may be replaced.
             ledger.end_run(run, item.epoch, "interrupted").await?;
         }
+        tell_rate_changes(settings, run, item.rate);
         ledger
             .reopen_run(
                 run,
@@ -213,21 +225,57 @@ async fn open<P: Ports>(
             .await?;
         item = ledger.run(run).await?.unwrap_or(new);
         if item.settings != settings.fingerprint {
-            return Err(JoinError::Refused(refusal(run, "with other settings")));
+            return Err(refusal(run, true));
         }
     }
     Ok((item, created))
 }
 
-fn refusal(run: &str, how: &str) -> String {
-    let how = if how.is_empty() {
-        String::new()
-    } else {
-        format!(" {how}")
+/// A run that is opened again has the rate of the start that opens it: what was given by hand before is over. This says so.
+fn tell_rate_changes(settings: &Settings, run: &str, was: Share) {
+    let now = share_of(settings.rate);
+    if was != now {
+        tracing::warn!(
+            route = %settings.route,
+            run,
+            "the run's rate was {} and is now {}, as this start says: one given by hand holds until the run has ended or is started with other settings",
+            in_words(was),
+            in_words(now)
+        );
+    }
+}
+
+/// Who joins a run with the same settings leaves its rate as it is; this says so where that is another than this start says.
+fn tell_rate_stays(settings: &Settings, run: &str, is: Share) {
+    if is != share_of(settings.rate) {
+        tracing::info!(
+            route = %settings.route,
+            run,
+            "the run's rate is {}, given by hand, and stays so",
+            in_words(is)
+        );
+    }
+}
+
+fn in_words(share: Share) -> String {
+    match share {
+        unlimited if unlimited < 0 => "without a limit".to_owned(),
+        limited => format!("{}/s", limited as f64 / 1000.0),
+    }
+}
+
+/// The refusal of a source that a living run drains. `other_settings`: it is this very run, begun with other settings.
+fn refusal(run: &str, other_settings: bool) -> JoinError {
+    let how = match other_settings {
+        true => " with other settings",
+        false => "",
     };
-    format!(
-        "the source is being drained by the run '{run}'{how}: wait until it has ended (`sqs-drain status '{run}'`), or stop it"
-    )
+    JoinError::Refused {
+        why: format!(
+            "the source is being drained by the run '{run}'{how}: wait until it has ended, or stop it"
+        ),
+        run: run.to_owned(),
+    }
 }
 
 /// Makes sure that no other run (nor this one with other settings) is alive at the source, sweeps what dead ones left behind, and
@@ -286,11 +334,17 @@ async fn strangers_must_be_dead<P: Ports>(
     if strangers.is_empty() {
         return Ok(());
     }
+    let at_it = &strangers[0].run;
+    let how = match at_it == run {
+        true => format!("this run '{at_it}', started with other settings,"),
+        false => format!("another run, '{at_it}',"),
+    };
     tracing::info!(
         route = %settings.route,
         processes = strangers.len(),
-        run = %strangers[0].run,
-        "another run's processes are registered at the source: watching whether they live"
+        run = %at_it,
+        "{how} has processes registered at the source: watching for {}s whether they live",
+        settings.timings.lease.as_secs_f64()
     );
     let names: Vec<String> = strangers.iter().map(|p| p.process.clone()).collect();
     let first = ledger.beats(&names).await?;
@@ -307,12 +361,7 @@ async fn strangers_must_be_dead<P: Ports>(
         for ((stranger, first), now) in strangers.iter().zip(&first).zip(&beats) {
             let moved = matches!((first, now), (Some(a), Some(b)) if a.number != b.number && b.fenced_by.is_none());
             if moved {
-                let how = if stranger.run == run {
-                    "with other settings"
-                } else {
-                    ""
-                };
-                return Err(JoinError::Refused(refusal(&stranger.run, how)));
+                return Err(refusal(&stranger.run, stranger.run == run));
             }
         }
         if began.since(since) < lease {
@@ -327,9 +376,9 @@ async fn strangers_must_be_dead<P: Ports>(
                 None => true,
             };
             if !fenced {
-                return Err(JoinError::Refused(refusal(&stranger.run, "")));
+                return Err(refusal(&stranger.run, stranger.run == run));
             }
-            tracing::warn!(route = %settings.route, process = %stranger.process, run = %stranger.run, "a process of an earlier run is dead: settling what it left behind");
+            tracing::warn!(route = %settings.route, process = %stranger.process, run = %stranger.run, "a process that was registered at the source is dead: settling what it left behind");
             sweep::sweep(ledger, stranger, "died", by).await?;
         }
         return Ok(());

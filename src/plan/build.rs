@@ -80,6 +80,7 @@ impl Request {
                 layers,
                 now: self.now,
                 grace: process.grace,
+                shards: process.shard.of,
             }
             .build(&mut warnings)
             .map_err(|refusal| self.on_route(refusal, name))?;
@@ -395,6 +396,9 @@ fn check_routes_together(routes: &[RoutePlan], warnings: &mut Vec<Warning>) -> R
                     "give --run-id with one route, or each its own run_id",
                 ));
             }
+            for (one, two) in [(route, other), (other, route)] {
+                check_parked(one, two, warnings)?;
+            }
             let feeds = |a: &RoutePlan, b: &RoutePlan| a.to.iter().any(|to| to.looks_like(&b.from));
             if feeds(route, other) && feeds(other, route) {
                 warnings.push(Warning::new(format!(
@@ -402,6 +406,38 @@ fn check_routes_together(routes: &[RoutePlan], warnings: &mut Vec<Warning>) -> R
                     other.name, route.name
                 )));
             }
+        }
+    }
+    Ok(())
+}
+
+/// What a route parks must not be drained by another of the same start, which would go round in circles. Two routes may share a
+/// hold or reject queue.
+fn check_parked(
+    route: &RoutePlan,
+    other: &RoutePlan,
+    warnings: &mut Vec<Warning>,
+) -> Result<(), Refusal> {
+    let parked = [("hold", route.hold()), ("reject", route.reject.as_ref())];
+    for (role, queue) in parked {
+        let Some(queue) = queue else { continue };
+        if queue.looks_like(&other.from) {
+            return Err(Refusal::new(
+                format!(
+                    "{queue} is the {role} queue of the route {} and the source of the route {}, so what is parked would be drained",
+                    route.name, other.name
+                ),
+                format!(
+                    "name another {role} queue, or ask for the route {} by itself, when this one has ended",
+                    other.name
+                ),
+            ));
+        }
+        if other.to.iter().any(|to| to.looks_like(queue)) {
+            warnings.push(Warning::new(format!(
+                "{queue} is the {role} queue of the route {} and a destination of the route {}: what is parked there is delivered",
+                route.name, other.name
+            )));
         }
     }
     Ok(())

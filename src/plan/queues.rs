@@ -197,7 +197,8 @@ fn same_as_source(name: &str, role: Role) -> Refusal {
     )
 }
 
-/// Two targets that are one queue. Held and rejected messages may lie together.
+/// Two targets that are one queue. Held and rejected messages do not lie together: whoever settles the held ones would find the
+/// rejected ones among them.
 fn check_pair(name: &str, one: Role, other: Role) -> Result<(), Refusal> {
     match (one, other) {
         (Role::Destination, Role::Destination) => Err(Refusal::new(
@@ -214,7 +215,17 @@ fn check_pair(name: &str, one: Role, other: Role) -> Result<(), Refusal> {
                 parked.flag()
             ),
         )),
-        _ => Ok(()),
+        (one, other) => Err(Refusal::new(
+            format!(
+                "{name} is both the {} and the {}",
+                one.words(),
+                other.words()
+            ),
+            format!(
+                "name another queue with {} (two queues of one name: write both as URLs)",
+                other.flag()
+            ),
+        )),
     }
 }
 

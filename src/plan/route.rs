@@ -12,7 +12,7 @@ use super::{
     Cutoff, DeduplicationId, Delivery, IN_FLIGHT_LIMIT, Journal, PAGE_LIMIT, QueueRef, Refusal,
     RoutePlan, Timings, Warning,
 };
-use crate::config::{Raw, Setting};
+use crate::config::{Raw, Setting, flag_name};
 use crate::window::{Window, WindowError};
 
 /// A page takes a lane two round trips, so at 12 ms a request eight lanes send some 10,000 messages a second, which is about what one core
@@ -30,19 +30,21 @@ pub(super) fn window(layers: &Layers<'_>) -> Result<Window, Refusal> {
         move |error: WindowError| Refusal::line(format!("{}: {error}", layers.place(key)))
     };
     let on_holidays = layers.list("holiday_windows");
+    let holidays = layers.list("holidays");
     let whole_week = Window::covers_whole_week(specs).map_err(wrong("window"))?;
     Window::covers_whole_week(on_holidays).map_err(wrong("holiday_windows"))?;
+    if specs.is_empty() && on_holidays.is_empty() {
+        return Err(never_opens(layers));
+    }
+    // What is wrong with a date is told before a zone is asked for.
+    Window::parse(specs, "UTC", holidays, on_holidays).map_err(wrong("holidays"))?;
     let zone = match layers.get("zone") {
         Some(setting) => setting.raw.to_string(),
         // Without an edge on the wall clock, the zone only decides where the
         // days of a run's name end.
-        None if whole_week && layers.get("holidays").is_none() => "UTC".to_owned(),
+        None if whole_week && holidays.is_empty() => "UTC".to_owned(),
         None => {
-            let written = if layers.get("window").is_some() {
-                "window"
-            } else {
-                "holidays"
-            };
+            let written = if whole_week { "holidays" } else { "window" };
             return Err(Refusal::new(
                 format!(
                     "{} is local time and no time zone is named",
@@ -61,14 +63,14 @@ pub(super) fn window(layers: &Layers<'_>) -> Result<Window, Refusal> {
             "add --holidays DATE, or drop it",
         ));
     }
-    Window::parse(specs, &zone, layers.list("holidays"), on_holidays).map_err(|error| {
-        let key = match error {
-            WindowError::Zone { .. } => "zone",
-            WindowError::Holiday { .. } => "holidays",
-            _ => "window",
-        };
-        wrong(key)(error)
-    })
+    Window::parse(specs, &zone, holidays, on_holidays).map_err(wrong("zone"))
+}
+
+fn never_opens(layers: &Layers<'_>) -> Refusal {
+    Refusal::new(
+        format!("{} never opens", layers.cite("window")),
+        "write a window such as --window 08:00-21:00",
+    )
 }
 
 /// What a route's plan is made of.
@@ -81,6 +83,8 @@ pub(super) struct RouteBuilder<'a> {
     pub(super) now: DateTime<Utc>,
     /// The process's grace.
     pub(super) grace: Duration,
+    /// How many processes there are said to be.
+    pub(super) shards: u32,
 }
 
 impl RouteBuilder<'_> {
@@ -97,6 +101,9 @@ impl RouteBuilder<'_> {
         let delivery = self.delivery(with_table)?;
         let timings = self.timings()?;
         let (rate, burst) = self.pace()?;
+        if !with_table {
+            self.check_division(rate, burst)?;
+        }
         let start_within = self.start_within(&window)?;
         let route = RoutePlan {
             name: self.name.to_owned(),
@@ -193,10 +200,7 @@ impl RouteBuilder<'_> {
             );
         }
         if window.never_opens(self.now) {
-            return Err(Refusal::new(
-                format!("{} never opens", self.layers.cite("window")),
-                "write a window such as --window 08:00-21:00",
-            ));
+            return Err(never_opens(self.layers));
         }
         Ok(window)
     }
@@ -281,12 +285,8 @@ impl RouteBuilder<'_> {
 
     fn pace(&self) -> Result<(Option<f64>, Option<u32>), Refusal> {
         let rate = self.layers.read("rate", |text| {
-            values::parse_rate(text).ok_or_else(|| {
-                Wrong::new(
-                    "is not a number of messages a second above 0",
-                    "write one such as 500 or 0.5, or none for no limit",
-                )
-            })
+            values::parse_rate(text)
+                .ok_or_else(|| Wrong::new(values::NOT_A_RATE, values::RATE_FORM))
         })?;
         let rate = rate.flatten();
         let burst = self.layers.optional_whole("burst", 1..=1_000_000)?;
@@ -297,6 +297,32 @@ impl RouteBuilder<'_> {
             ));
         }
         Ok((rate, burst))
+    }
+
+    /// Without a table nobody shares out the rate: each shard takes its part, and one that is less than the least that can be taken
+    /// would make all of them together faster than told.
+    fn check_division(&self, rate: Option<f64>, burst: Option<u32>) -> Result<(), Refusal> {
+        let shards = self.shards;
+        let too_small = |key: &str, least: String| {
+            Refusal::new(
+                format!(
+                    "{} cannot be divided among {shards} shards without a table",
+                    self.layers.cite(key)
+                ),
+                format!(
+                    "write {} {least} or more, or fewer shards, or --table NAME in place of --no-journal",
+                    flag_name(key)
+                ),
+            )
+        };
+        if rate.is_some_and(|rate| rate < values::LEAST_RATE * f64::from(shards)) {
+            let least = (f64::from(shards) / 1000.0).to_string();
+            return Err(too_small("rate", least));
+        }
+        if burst.is_some_and(|burst| burst < shards) {
+            return Err(too_small("burst", shards.to_string()));
+        }
+        Ok(())
     }
 
     fn start_within(&self, window: &Window) -> Result<Option<Duration>, Refusal> {

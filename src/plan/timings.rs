@@ -11,6 +11,10 @@ pub const VISIBILITY_LIMIT: Duration = Duration::from_secs(12 * 3600);
 /// The longest an SQS receive can wait (`WaitTimeSeconds`).
 pub const POLL_LIMIT: Duration = Duration::from_secs(20);
 
+/// The shortest margin. It is what a deadline leaves for requests that take effect late: none at all would let a visibility change
+/// that was given up show what another process has received since.
+pub const LEAST_MARGIN: Duration = Duration::from_secs(1);
+
 /// What a stop keeps for itself beside the longest poll it has to await.
 pub const STOP_RESERVE: Duration = Duration::from_secs(10);
 
@@ -114,6 +118,15 @@ impl Timings {
             return Err(Refusal::new(
                 format!("{} is zero", flag_name(key)),
                 "write a length of time above zero",
+            ));
+        }
+        if self.margin < LEAST_MARGIN {
+            return Err(Refusal::new(
+                format!(
+                    "--margin {} is too short: a request that takes effect after it was given up could touch what is another process's by then",
+                    show(self.margin)
+                ),
+                format!("write --margin {} or more", show(LEAST_MARGIN)),
             ));
         }
         if self.visibility > VISIBILITY_LIMIT {

@@ -62,14 +62,25 @@ fn parse_number(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| number.is_finite())
 }
 
-/// A rate: a number of messages a second above zero, or `none` for no limit.
-/// The outer `None` is for anything else.
+/// The least rate, in messages a second: a rate is kept in thousandths.
+pub(super) const LEAST_RATE: f64 = 0.001;
+
+/// What is wrong with a text that is no rate.
+pub const NOT_A_RATE: &str = "is not a number of messages a second, 0.001 or more";
+
+/// What to write for a rate.
+pub const RATE_FORM: &str = "write one such as 500 or 0.5, or none for no limit";
+
+/// A rate: a number of messages a second, [`LEAST_RATE`] or more, or `none`
+/// for no limit. The outer `None` is for anything else.
 pub fn parse_rate(text: &str) -> Option<Option<f64>> {
     let text = text.trim();
     if text.eq_ignore_ascii_case("none") {
         return Some(None);
     }
-    parse_number(text).filter(|rate| *rate > 0.0).map(Some)
+    parse_number(text)
+        .filter(|rate| *rate >= LEAST_RATE)
+        .map(Some)
 }
 
 /// A point in time: `2026-11-23T08:00:00+09:00`, `...Z`, or without an offset

@@ -81,6 +81,21 @@ pub async fn call_in(world: &World, line: &str, env: &[(&str, &str)]) -> Done {
     }
 }
 
+/// Pastes every whole command that a text names between back quotes, and sees it work. Answers with how many there were.
+pub async fn paste(world: &World, text: &str) -> usize {
+    let commands: Vec<&str> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|span| span.starts_with("sqs-drain "))
+        .collect();
+    for command in &commands {
+        let line = command.trim_start_matches("sqs-drain ");
+        call(world, line).await.exits(0);
+    }
+    commands.len()
+}
+
 /// The machine's time of day, by which the binary goes.
 #[expect(clippy::disallowed_methods, reason = "another process's time is meant")]
 pub fn time_of_day() -> chrono::DateTime<chrono::Utc> {

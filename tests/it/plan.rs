@@ -428,4 +428,19 @@ fn what_is_allowed_but_should_be_known_is_warned_about() {
         warnings("", Some(both_ways)),
         ["the routes out and back move messages to each other: their windows must not overlap"]
     );
+    // One reject queue for two routes is fine; what is delivered from it is told.
+    let shared = |to: &str| {
+        format!(
+            "no_journal = true\n[defaults]\nwindow = 'always'\nreject = 'rejected'\n\
+            [route.a]\nfrom = 'a'\nto = 'x'\n\
+            [route.b]\nfrom = 'b'\nto = '{to}'\nreject = 'other'\n"
+        )
+    };
+    assert_eq!(warnings("", Some(&shared("x"))), [""; 0]);
+    assert_eq!(
+        warnings("", Some(&shared("rejected"))),
+        [
+            "rejected is the reject queue of the route a and a destination of the route b: what is parked there is delivered"
+        ]
+    );
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use super::super::connect::{Real, connect};
 use super::super::target::ledger_failure;
+use super::super::words::command;
 use super::super::{Failure, now, runtime, start_log};
 use crate::aws::{Aws, Timeouts};
 use crate::cli::DoubtsSettleArgs;
@@ -57,7 +58,7 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
         let failed = |error: LedgerError| ledger_failure(table, &error);
         if args.send {
             must_be_open(&connected.settings, clock.wall())?;
-            must_be_alone(&connected.settings, &ledger, clock.wall())
+            must_be_alone(&connected.settings, &ledger, table, clock.wall())
                 .await
                 .map_err(failed)??;
         }
@@ -137,6 +138,7 @@ fn must_be_open(settings: &Settings, times: WallTimes) -> Result<(), Failure> {
 async fn must_be_alone(
     settings: &Settings,
     ledger: &Ledger<Real>,
+    table: &str,
     times: WallTimes,
 ) -> Result<Result<(), Failure>, LedgerError> {
     let processes = ledger.processes().await?;
@@ -158,8 +160,9 @@ async fn must_be_alone(
     Ok(Err(Failure::new(
         ExitCode::Refused,
         format!(
-            "the run '{0}' is at the source and uses its rate: wait until it has ended, or pause it with `sqs-drain pause '{0}'`",
-            first.run
+            "the run '{}' is at the source and uses its rate: wait until it has ended, or pause it with `{}`",
+            first.run,
+            command("pause", &first.run, table),
         ),
     )))
 }

@@ -558,7 +558,7 @@ fn over(end: End, gone: bool) -> Settled {
 }
 
 fn table_trouble(error: &LedgerError) -> End {
-    End::Failed(format!("{error}; ask `sqs-drain doubts list`"))
+    End::Failed(format!("{error}; the list of doubts says how it stands"))
 }
 
 /// What a faithful copy has in common with its original and every other copy.

@@ -55,7 +55,7 @@ async fn everything_is_moved_once_and_the_result_says_so() {
         json!({
             "run_id": "r", "result": true, "total": 1_000, "outcome": "drained", "message": null,
             "received": 1_000, "sent": 1_000, "deduplicated": 0, "rejected": 0, "held": 0, "released": 0, "in_doubt": 0,
-            "possible_duplicates": 0, "doubts_settled": 0, "parked": route["parked"], "doubts": [],
+            "possible_duplicates": 0, "doubts_settled": 0, "parked": route["parked"], "doubts": [], "doubts_in_all": 0,
             "remaining": {"visible": 0, "in_flight": 0, "delayed": 0}, "requests": null, "rate": null,
         })
     );

@@ -294,3 +294,25 @@ async fn one_message_refused_in_the_middle_does_not_stop_the_rest() {
     assert_eq!(world.peek("reject")[0].body, body);
     world.audit(&parked, &[SCHEDULE, "reject"]).is_exact();
 }
+
+#[tokio::test]
+async fn the_result_lists_a_thousand_ids_and_says_how_many_there_are() {
+    let world = World::start().await;
+    world.queue("reject", &[]);
+    world.park(WAIT, samples(1_200));
+    let rule = Rule::sqs("SendMessageBatch").queue(SCHEDULE);
+    world
+        .endpoints
+        .add_rule(rule.fail_entries(|_| Some(EntryFault::new("InvalidMessageContents", true))));
+    let args = ["--run-id", "r", "--reject", "reject"];
+    let ended = world.run(&args).ended().await.exits(5);
+    assert_eq!(ended.listed().len(), 1_000);
+    assert_eq!(ended.figure("doubts_in_all"), 1_200);
+    assert_eq!(
+        ended.message(),
+        "1200 messages were rejected: see reject",
+        "{}",
+        ended.result["outcome"]
+    );
+    assert_eq!(world.listed("r").await.len(), 1_200, "all are in the table");
+}

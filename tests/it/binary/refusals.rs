@@ -3,10 +3,12 @@
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
+use serde_json::json;
 use sqs_drain::local::Rule;
 
 use super::harness::{Ended, eventually};
-use super::world::{SCHEDULE, WAIT, World, samples};
+use super::world::{SCHEDULE, TABLE, WAIT, World, samples};
+use crate::ops::{call, paste};
 
 /// Asserts that a start was refused in one line that has all of `words`.
 #[track_caller]
@@ -23,8 +25,23 @@ fn refused(world: &World, ended: &Ended, words: &[&str]) {
     for word in words {
         assert!(line.contains(word), "no {word:?} in {line:?}");
     }
-    assert_eq!(ended.stdout, "", "no result");
     assert_eq!(world.requests("ReceiveMessage"), 0, "{words:?}");
+    if ended.result.is_null() {
+        // A setting that cannot be understood: there is no route yet.
+        return;
+    }
+    assert_eq!(ended.result["outcome"], "refused", "{}", ended.result);
+    assert_eq!(ended.result["exit_code"], 2);
+    assert_eq!(ended.route()["outcome"], "refused");
+    assert!(line.ends_with(ended.message()), "{}", ended.result);
+    assert_eq!(ended.figure("received"), 0);
+}
+
+/// Asserts that the result says so too.
+#[track_caller]
+fn refused_with_result(world: &World, ended: &Ended, words: &[&str]) {
+    refused(world, ended, words);
+    assert!(ended.result.is_object(), "no result: {}", ended.stderr);
 }
 
 #[tokio::test]
@@ -159,7 +176,7 @@ async fn tables_that_cannot_be_used() {
         .await
         .expect("a table");
     let ended = world.run(&["--table", "nowhere"]).ended().await;
-    refused(
+    refused_with_result(
         &world,
         &ended,
         &[
@@ -168,7 +185,20 @@ async fn tables_that_cannot_be_used() {
         ],
     );
     let ended = world.run(&["--table", "orders"]).ended().await;
-    refused(&world, &ended, &["table 'orders'", "key"]);
+    let words = [
+        "table 'orders' is not a checkpoint table",
+        "use another name, `sqs-drain init --table NAME` creates it",
+    ];
+    refused_with_result(&world, &ended, &words);
+    for line in [
+        "init --table orders".to_owned(),
+        "status r --table orders".to_owned(),
+        format!("pause --from {WAIT} --table orders"),
+        format!("check --from {WAIT} --to {SCHEDULE} --table orders"),
+        format!("plan --from {WAIT} --to {SCHEDULE} --table orders"),
+    ] {
+        call(&world, &line).await.exits(2).says(&words);
+    }
     let denied = Rule::dynamo("DescribeTable").error(400, "AccessDeniedException");
     world.endpoints.add_rule(denied);
     let ended = world.run(&[]).ended().await;
@@ -246,6 +276,14 @@ async fn a_source_that_another_run_is_draining() {
             message.contains("is being drained by the run 'first'"),
             "{message}"
         );
+        assert_eq!(
+            message.contains("with other settings"),
+            args.contains(&"first"),
+            "{message}"
+        );
+        let hint = format!("(`sqs-drain status first --table {TABLE}` shows it)");
+        assert!(message.ends_with(&hint), "{message}");
+        assert_eq!(paste(&world, message).await, 1, "{message}");
         assert_eq!(ended.route()["requests"]["receive"], 0);
         assert_eq!(ended.figure("received"), 0);
     }
@@ -285,4 +323,42 @@ async fn a_result_file_that_cannot_be_written() {
     let nowhere = ["--result", "/nowhere/at/all/result.json"];
     let ended = world.run(&nowhere).ended().await;
     refused(&world, &ended, &["/nowhere/at/all/result.json"]);
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_result_too() {
+    let world = World::start().await;
+    world.queue("a", &[]);
+    world.queue("b", &[]);
+    let place = tempfile::tempdir().expect("a directory");
+    let written = place.path().join("result.json");
+    let file = place.path().join("routes.toml");
+    let routes = format!(
+        "table = '{TABLE}'\n[defaults]\nwindow = 'always'\n[route.good]\nfrom = 'a'\nto = 'b'\n[route.bad]\nfrom = 'nowhere'\nto = 'b'\n"
+    );
+    std::fs::write(&file, routes).expect("written");
+    let path = |p: &std::path::Path| p.to_str().expect("a path").to_owned();
+    let (file, result) = (path(&file), path(&written));
+    let ended = world.run(&["--config", &file, "--result", &result]);
+    let ended = ended.ended().await.exits(2);
+    assert_eq!(ended.result["outcome"], "refused", "{}", ended.result);
+    for route in ["good", "bad"] {
+        let report = ended.named(route);
+        assert_eq!(
+            (&report["outcome"], &report["result"]),
+            (&json!("refused"), &json!(false))
+        );
+        let message = report["message"].as_str().expect("words");
+        assert!(
+            message.contains("route 'bad': the source queue 'nowhere' does not exist"),
+            "{message}"
+        );
+    }
+    let file = std::fs::read_to_string(&written).expect("the result file");
+    assert_eq!(file, ended.stdout);
+    // AWS that cannot be reached is one as well.
+    let env = [("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9")];
+    let ended = world.run_in(&[], &env).ended().await.exits(7);
+    assert_eq!(ended.route()["outcome"], "unavailable", "{}", ended.result);
+    assert_eq!(ended.route()["rate"]["average"], serde_json::Value::Null);
 }

@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 use sqs_drain::aws;
 use sqs_drain::journal::{Entry, Mark, Page, Totals};
 use sqs_drain::ledger::{Doing, Grant, Ledger, Registration, RunItem, source_name};
-use sqs_drain::local::{Effect, Rule};
+use sqs_drain::local::{Effect, EntryFault, Rule};
 use sqs_drain::message::Id;
 use sqs_drain::port::{Clock, Moment, Ports, WallTimes};
 
-use super::{balances, call, call_in, figure, route, status_of, time_of_day};
+use super::{balances, call, call_in, figure, paste, route, status_of, time_of_day};
 use crate::binary::world::{SCHEDULE, TABLE, WAIT, World, samples};
 
 #[tokio::test]
@@ -107,8 +107,12 @@ async fn check_says_one_line_for_each_thing() {
         );
     }
     done.says(&[
-        "ok   source: wait, standard, 3 messages",
+        "ok   source: wait, standard, 3 messages, account 000000000000 in us-east-1",
         "ok   destination: schedule",
+        &format!(
+            "ok   aws: region us-east-1, SQS at {} instead of AWS's own endpoint, DynamoDB at {} instead",
+            world.endpoints.sqs_url, world.endpoints.dynamo_url
+        ),
         "ok   table: checkpoints, items expire",
         "permissions on the source: sqs:DeleteMessage",
         "permissions on the table: dynamodb:PutItem",
@@ -131,7 +135,58 @@ async fn check_says_one_line_for_each_thing() {
     call_in(&world, &format!("check {}", route()), &nowhere)
         .await
         .exits(7)
-        .says(&["FAIL queues: SQS cannot be reached"]);
+        .says(&["FAIL source: SQS cannot be reached"]);
+}
+
+#[tokio::test]
+async fn check_tells_all_that_is_wrong() {
+    let world = World::start().await;
+    let line = format!(
+        "check --from {WAIT} --to nowhere,{SCHEDULE} --reject gone --delivery at-most-once --hold away --table none --window always"
+    );
+    let done = call(&world, &line).await.exits(2).says(&[
+        "ok   source: wait",
+        "FAIL destination: the destination queue 'nowhere' does not exist",
+        "ok   destination: schedule",
+        "FAIL hold: the hold queue 'away' does not exist",
+        "FAIL reject: the reject queue 'gone' does not exist",
+        "ok   permissions on the source: sqs:DeleteMessage",
+        "FAIL table: the table 'none' does not exist: create it with `sqs-drain init --table none`",
+        "ok   aws: region us-east-1",
+    ]);
+    assert_eq!(done.out.matches("FAIL").count(), 4, "{}", done.out);
+    assert_eq!(paste(&world, &done.out).await, 1, "{}", done.out);
+}
+
+#[tokio::test]
+async fn status_tells_doubts_from_messages_that_were_rejected() {
+    let world = World::start().await;
+    world.queue("reject", &[]);
+    world.park(WAIT, samples(5));
+    let rule = Rule::sqs("SendMessageBatch").queue(SCHEDULE);
+    world.endpoints.add_rule(rule.fail_entries(|entry| {
+        (entry.index == 0).then(|| EntryFault::new("InvalidMessageContents", true))
+    }));
+    let args = ["--run-id", "r", "--reject", "reject", "--lanes", "1"];
+    let ended = world.run(&args).ended().await.exits(5);
+    let rejected = ended.figure("rejected");
+    let words = match rejected {
+        1 => "1 message was rejected".to_owned(),
+        n => format!("{n} messages were rejected"),
+    };
+    assert_eq!(ended.message(), format!("{words}: see reject"));
+    // Too short a time for a figure.
+    assert_eq!(ended.route()["rate"]["average"], serde_json::Value::Null);
+    let text = call(&world, &format!("status r --table {TABLE}")).await;
+    let text = text.exits(0).out;
+    assert!(text.contains(&format!("  {words}\n")), "{text}");
+    assert!(
+        !text.contains("held\n") && !text.contains("doubts list"),
+        "{text}"
+    );
+    let listed = format!("listed by `sqs-drain status --json r --table {TABLE}`");
+    assert!(text.contains(&listed), "{text}");
+    assert_eq!(paste(&world, &text).await, 1, "{text}");
 }
 
 #[tokio::test]
@@ -312,4 +367,23 @@ async fn status_counts_what_a_dead_process_left_although_nobody_has_swept_it() {
     assert_eq!(ledger.listed("r").await, Ok(Vec::new()));
     let list = super::call(&world, &format!("doubts list r --table {TABLE} --json")).await;
     assert_eq!(list.exits(0).out.lines().count(), 3);
+    let text = call(&world, &format!("status r --table {TABLE}")).await;
+    let text = text.exits(0).out;
+    let listed = format!("  3 doubts, listed by `sqs-drain doubts list r --table {TABLE}`");
+    assert!(text.contains(&listed), "{text}");
+    assert_eq!(paste(&world, &text).await, 1, "{text}");
+}
+
+/// What is written into a pipe that nobody reads any more is not complained of.
+#[tokio::test]
+async fn a_reader_that_has_gone_is_no_error() {
+    for args in [&["man"][..], &["completions", "bash"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sqs-drain"));
+        command.args(args).env_clear().stdout(writer);
+        let done = command.output().expect("the binary runs");
+        let err = String::from_utf8_lossy(&done.stderr);
+        assert_eq!((done.status.code(), &*err), (Some(0), ""), "{args:?}");
+    }
 }

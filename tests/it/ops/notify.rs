@@ -89,7 +89,8 @@ async fn a_run_that_does_not_end_well_is_told() {
         "route default: finished_with_rejects",
         "exit code 5",
         "5 received =",
-        "sqs-drain doubts list 'r' --table checkpoints",
+        "look at what was rejected",
+        "sqs-drain status --json r --table checkpoints",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

@@ -93,6 +93,15 @@ fn wrong_flags_are_refused_in_one_line() {
             &format!("{queues} --no-journal --holidays 2026-12-25"),
             "--holidays 2026-12-25 is local time and no time zone is named: add --zone with an IANA name, such as --zone Asia/Seoul",
         ),
+        // The nearest mistake first: a date that is none before a zone that is missing.
+        (
+            &format!("{queues} --no-journal --window always --holidays 2026-13-01"),
+            "--holidays: \"2026-13-01\" is not a date: write it like \"2026-12-25\"",
+        ),
+        (
+            &format!("{queues} --no-journal --window always --holidays 2026-12-25"),
+            "--holidays 2026-12-25 is local time and no time zone is named: add --zone with an IANA name, such as --zone Asia/Seoul",
+        ),
         (
             &format!("{queues} --no-journal --window 08:00-21:00 --zone Asia/Soul"),
             "--zone: \"Asia/Soul\" is not a time zone: did you mean Asia/Seoul?",
@@ -132,19 +141,31 @@ fn wrong_flags_are_refused_in_one_line() {
         // The pace.
         (
             &format!("{BASE} --rate fast"),
-            "--rate fast is not a number of messages a second above 0: write one such as 500 or 0.5, or none for no limit",
+            "--rate fast is not a number of messages a second, 0.001 or more: write one such as 500 or 0.5, or none for no limit",
         ),
         (
             &format!("{BASE} --rate 0"),
-            "--rate 0 is not a number of messages a second above 0: write one such as 500 or 0.5, or none for no limit",
+            "--rate 0 is not a number of messages a second, 0.001 or more: write one such as 500 or 0.5, or none for no limit",
         ),
         (
             &format!("{BASE} --rate -5"),
-            "--rate -5 is not a number of messages a second above 0: write one such as 500 or 0.5, or none for no limit",
+            "--rate -5 is not a number of messages a second, 0.001 or more: write one such as 500 or 0.5, or none for no limit",
+        ),
+        (
+            &format!("{BASE} --rate 0.0009"),
+            "--rate 0.0009 is not a number of messages a second, 0.001 or more: write one such as 500 or 0.5, or none for no limit",
+        ),
+        (
+            &format!("{queues} --no-journal {seoul} --rate 100 --burst 5 --shards 10"),
+            "--burst 5 cannot be divided among 10 shards without a table: write --burst 10 or more, or fewer shards, or --table NAME in place of --no-journal",
+        ),
+        (
+            &format!("{queues} --no-journal {seoul} --rate 0.009 --shards 10"),
+            "--rate 0.009 cannot be divided among 10 shards without a table: write --rate 0.01 or more, or fewer shards, or --table NAME in place of --no-journal",
         ),
         (
             &format!("{BASE} --rate inf"),
-            "--rate inf is not a number of messages a second above 0: write one such as 500 or 0.5, or none for no limit",
+            "--rate inf is not a number of messages a second, 0.001 or more: write one such as 500 or 0.5, or none for no limit",
         ),
         (
             &format!("{BASE} --rate 5 --burst 0"),
@@ -194,6 +215,10 @@ fn wrong_flags_are_refused_in_one_line() {
         (
             &format!("{BASE} --reject schedule"),
             "schedule is both a destination and the reject queue, so what is parked would be delivered: name another queue with --reject (two queues of one name: write both as URLs)",
+        ),
+        (
+            &format!("{BASE} --delivery at-most-once --hold parked --reject parked"),
+            "parked is both the hold queue and the reject queue: name another queue with --reject (two queues of one name: write both as URLs)",
         ),
         // FIFO.
         (
@@ -306,6 +331,14 @@ fn wrong_flags_are_refused_in_one_line() {
             "--poll 10s is not below --visibility 10s: write a shorter --poll or a longer --visibility",
         ),
         (
+            &format!("{BASE} --margin 0s"),
+            "--margin 0s is too short: a request that takes effect after it was given up could touch what is another process's by then: write --margin 1s or more",
+        ),
+        (
+            &format!("{queues} --no-journal {seoul} --margin 999ms"),
+            "--margin 999ms is too short: a request that takes effect after it was given up could touch what is another process's by then: write --margin 1s or more",
+        ),
+        (
             &format!("{BASE} --lease 6s"),
             "--lease 6s is too short: one heartbeat and its write take up to 6s: write --lease 7s or more",
         ),
@@ -324,7 +357,7 @@ fn a_wrong_environment_is_refused_in_one_line() {
     let cases: &[(&[(&str, &str)], &str)] = &[
         (
             &[("SQS_DRAIN_RATE", "fast")],
-            "SQS_DRAIN_RATE=fast is not a number of messages a second above 0: write one such as 500 or 0.5, or none for no limit",
+            "SQS_DRAIN_RATE=fast is not a number of messages a second, 0.001 or more: write one such as 500 or 0.5, or none for no limit",
         ),
         (
             &[("SQS_DRAIN_RAET", "500")],
@@ -442,12 +475,12 @@ fn a_wrong_file_is_refused_in_one_line() {
         (
             "",
             &with("rate = 'fast'"),
-            "route wait: routes.toml line 5, `rate = fast` is not a number of messages a second above 0: write one such as 500 or 0.5, or none for no limit",
+            "route wait: routes.toml line 5, `rate = fast` is not a number of messages a second, 0.001 or more: write one such as 500 or 0.5, or none for no limit",
         ),
         (
             "",
             &with("rate = nan"),
-            "route wait: routes.toml line 5, `rate = nan` is not a number of messages a second above 0: write one such as 500 or 0.5, or none for no limit",
+            "route wait: routes.toml line 5, `rate = nan` is not a number of messages a second, 0.001 or more: write one such as 500 or 0.5, or none for no limit",
         ),
         (
             "",
@@ -477,6 +510,11 @@ fn a_wrong_file_is_refused_in_one_line() {
         (
             "",
             &with("window = []\nzone = 'UTC'"),
+            "route wait: routes.toml line 5, `window = []` never opens: write a window such as --window 08:00-21:00",
+        ),
+        (
+            "",
+            &with("window = []"),
             "route wait: routes.toml line 5, `window = []` never opens: write a window such as --window 08:00-21:00",
         ),
         (
@@ -535,6 +573,18 @@ fn a_wrong_file_is_refused_in_one_line() {
             "",
             &format!("{route}[route.b]\nfrom = 'wait'\nto = 'c'\nno_journal = true"),
             "the routes wait and b drain the same queue, wait: one run drains a source at a time, ask for one of them",
+        ),
+        (
+            "",
+            &format!("{route}reject = 'b'\n[route.b]\nfrom = 'b'\nto = 'c'\nno_journal = true"),
+            "b is the reject queue of the route wait and the source of the route b, so what is parked would be drained: name another reject queue, or ask for the route b by itself, when this one has ended",
+        ),
+        (
+            "",
+            &format!(
+                "{route}[route.b]\nfrom = 'b'\nto = 'c'\ntable = 'drain'\ndelivery = 'at-most-once'\nhold = 'wait'"
+            ),
+            "wait is the hold queue of the route b and the source of the route wait, so what is parked would be drained: name another hold queue, or ask for the route wait by itself, when this one has ended",
         ),
         (
             "--run-id x",
