@@ -145,18 +145,25 @@ fn no_records() -> Climate {
 
 /// And heartbeats are lost for a while, or late.
 fn no_records_and_late_beats() -> Climate {
-    let late = Spell {
+    let beats = |fault| Spell {
         only: Some("beat"),
-        fault: Fault::RequestLost,
-        ..writes_throttled("", 2_000..=8_000)
+        fault,
+        ..writes_throttled("", 3_000..=6_000)
     };
-    let mut climate = no_records();
-    climate.messages = 30..=60;
-    climate.storm_ms = 30_000;
-    climate.spells.extend(vec![late; 8]);
-    let late = Chance::on(&[Op::Write], Fault::Late(20_000), 600);
-    climate.faults.push(late);
-    climate
+    let mut spells = vec![deletes_fail(30_000..=60_000); 3];
+    // As long as it takes from a deadline to the next process's answer; longer, and the owner is swept.
+    spells.extend(vec![writes_throttled("id#", 9_000..=16_000); 6]);
+    spells.extend(vec![beats(Fault::RequestLost); 8]);
+    let late = (2_000..=5_000).step_by(500);
+    spells.extend(late.map(|ms| beats(Fault::Late(ms))));
+    Climate {
+        setup: flowing(3.0),
+        messages: 150..=250,
+        faults: vec![Chance::on(&[Op::Send], Fault::AnswerLost, 1_000)],
+        spells,
+        storm_ms: 120_000,
+        ..Climate::default()
+    }
 }
 
 /// A slow table, and processes that stand still for a little longer than a lease.
@@ -180,6 +187,8 @@ fn held_writes() -> Climate {
     let setup = Setup {
         lanes: 3,
         page: 3,
+        // Whoever stood still for a lease still has the time to delete.
+        visibility_s: 60,
         ..flowing(3.0)
     };
     let held = |ms| Spell {
@@ -192,6 +201,7 @@ fn held_writes() -> Climate {
     Climate {
         setup,
         messages: 60..=120,
+        shards: 3..=3,
         faults: vec![Chance::on(
             &[Op::Write, Op::Get, Op::Query],
             Fault::Slow(1_800),
@@ -203,6 +213,15 @@ fn held_writes() -> Climate {
         storm_ms: 40_000,
         ..slow_sweeps()
     }
+}
+
+/// And the source takes few deletes.
+fn held_writes_and_few_deletes() -> Climate {
+    let mut climate = held_writes();
+    // Of what the table's faults leave of the chances.
+    let lost = Chance::on(&[Op::Delete], Fault::RequestLost, 3_000);
+    climate.faults.push(lost);
+    climate
 }
 
 /// A destination that takes nothing for a while, and a source that copies.
@@ -268,7 +287,8 @@ mutant! {
     one_beat_instead_of_two: without TwoBeats in no_records_and_late_beats => DOUBLED;
     unnumbered_beats: without NumberedBeats in no_records_and_late_beats => DOUBLED;
     sweep_without_fence_and_sequence: without Fence, PagesSealed in slow_sweeps => DOUBLED;
-    sweep_without_sequence: without PagesSealed in held_writes => SENT_ALTHOUGH_MARKED;
+    sweep_without_sequence: without PagesSealed in held_writes_and_few_deletes => SENT_ALTHOUGH_MARKED;
+    sweep_of_what_changes: without PagesSealed in held_writes => DOUBT_OF_DELETED;
     records_overwritten: without RecordsAccumulate in lost_answers => NOT_LISTED;
     in_hand_deadline_refreshed: without FirstDeadlineKept in copies => NOT_HELD;
     visibility_0_before_the_page_is_rewritten: without PageBeforeVisibility in stops => RELEASED_PREPARED;
