@@ -35,6 +35,8 @@ impl Many {
             lanes: 8,
             page: 50,
             run_id: Some(RUN),
+            // The other reader's message may stay away for longer than a cut-off would wait.
+            no_cutoff: true,
             ..setup
         };
         let mut many = Self {

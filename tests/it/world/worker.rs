@@ -55,6 +55,8 @@ pub struct Setup {
     pub visibility_s: u64,
     /// With a checkpoint table.
     pub journal: bool,
+    /// The run has no cut-off: it ends only when nothing is left.
+    pub no_cutoff: bool,
     /// How many processes it is told that there are.
     pub array: u32,
     /// The run's id, where it is not derived.
@@ -82,6 +84,7 @@ impl Default for Setup {
             redrive: None,
             visibility_s: 40,
             journal: true,
+            no_cutoff: false,
             array: 1,
             run_id: None,
             without: &[],
@@ -157,7 +160,10 @@ impl Setup {
                 true => Delivery::AtMostOnce,
                 false => Delivery::AtLeastOnce,
             },
-            cutoff: Cutoff::RunStart,
+            cutoff: match self.no_cutoff {
+                true => Cutoff::None,
+                false => Cutoff::RunStart,
+            },
             start_within: None,
             wait_open: false,
             group_from: GroupFrom::Source,
