@@ -226,6 +226,10 @@ async fn enter<P: Ports>(
     };
     let clock = wiring.clock.clone();
     let ledger = Ledger::new(store, clock.clone(), settings.source.clone()).under(settings.rules);
+    fleet::take_turns(&settings, &*clock, stop).await;
+    if stop.is_requested() {
+        return Err(JoinError::Stopped);
+    }
     let me = join::newcomer(&settings, &*clock, run_id);
     let joining = async {
         let mut backoff = backoff::Backoff::new(Duration::from_millis(200), Duration::from_secs(3));
@@ -343,7 +347,10 @@ async fn leave<P: Ports>(ctx: &Context<P>) -> bool {
         let mut backoff = backoff::Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         loop {
             let left = async {
-                journal.ledger.abdicate(&me.run, &me.process).await?;
+                // All others' writes of this would meet at the run's one key.
+                if fleet::is_coordinator(ctx) {
+                    journal.ledger.abdicate(&me.run, &me.process).await?;
+                }
                 sweep::sweep(&journal.ledger, me, reason.word(), &me.process).await
             };
             match left.await {

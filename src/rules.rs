@@ -50,15 +50,15 @@ pub enum Rule {
     /// A sweep begins with a write after which every heartbeat of its victim fails: a process that wakes while it is being swept
     /// must not go on sending.
     ///
-    /// With [`Rule::PageDeletedAsRead`] one of two lines of defence: without both, A wakes while B sweeps it, beats,
+    /// With [`Rule::PagesSealed`] one of two lines of defence: without both, A wakes while B sweeps it, beats,
     /// prepares and sends m; B deletes the page it read before that; m has no record and is sent again: a silent double.
     Fence,
-    /// A sweep deletes a page only with the sequence that it read, and otherwise reads it again: what was written in between must
-    /// get its records too.
+    /// A sweep seals a page, on the sequence that it read, before it believes it, and otherwise reads it again (a page without ids it deletes on
+    /// that sequence): what was written in between must get its records too, and what was settled in between none.
     ///
     /// Alone: A's mark of m as sent arrives between B's read and B's delete of the page; m's record says only *in doubt*,
-    /// and m is sent although it was marked.
-    PageDeletedAsRead,
+    /// and m is sent although it was marked. Or A settles m in between, and m, which is gone, is in doubt for ever.
+    PagesSealed,
     /// Facts are added to a record, never put in the place of others: a doubt stays listed when the id is sent, and sent
     /// stays sent when a sweep adds a doubt.
     ///

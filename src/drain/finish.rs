@@ -9,6 +9,7 @@ use super::fleet;
 use super::watch::Watch;
 use crate::journal::Totals;
 use crate::ledger::LedgerError;
+use crate::message::Counts;
 use crate::port::{Clock, Moment, Ports, Source};
 use crate::stop::Reason;
 
@@ -25,14 +26,30 @@ struct Look {
     parked: u64,
     /// When anybody last received a message older than the cut-off.
     old_seen: Option<Moment>,
+    /// How many processes there are besides this one.
+    processes: u32,
+}
+
+/// About so many heartbeats a second are read while the run may be over.
+const BEATS_PER_S: u32 = 1_000;
+
+/// The last look at the whole run.
+struct Known {
+    /// When it began.
+    at: Moment,
+    look: Look,
 }
 
 /// Looks until the run is over, and says so; ends with the drain's stop.
+///
+/// Reading every process's heartbeat is dear where there are thousands, so it is done only while what one process sees for itself,
+/// and the source's counts, say that the run may be over; and once more before it is.
 pub async fn watch_for_the_end<P: Ports>(ctx: Rc<Context<P>>) {
     let t = ctx.settings.timings;
     let mut empty_in_a_row = 0;
     let mut polls_before = 0;
     let mut watch = Watch::default();
+    let mut known: Option<Known> = None;
     loop {
         tokio::select! {
             biased;
@@ -49,40 +66,59 @@ pub async fn watch_for_the_end<P: Ports>(ctx: Rc<Context<P>>) {
             empty_in_a_row = 0;
             // Who lives must be seen again when it is quiet.
             watch = Watch::default();
+            known = None;
             continue;
         }
-        let look = match look(&ctx, &mut watch).await {
-            Ok(look) => look,
-            Err(error) => {
-                ctx.note_table(&error);
-                empty_in_a_row = 0;
-                continue;
+        let counts = if ctx.is_idle() {
+            counts(&ctx).await
+        } else {
+            None
+        };
+        let empty = |parked: u64| {
+            counts.is_some_and(|c| c.visible + c.delayed + c.in_flight.saturating_sub(parked) == 0)
+        };
+        // Whether by what this process sees, and by what it knew of the others, the run may be over.
+        let hopeful = |known: Option<&Look>| {
+            empty(known.map_or(u64::MAX, |look| look.parked))
+                || (quiet && by_cutoff(&ctx, known.and_then(|look| look.old_seen)))
+        };
+        let every = match &known {
+            None => Duration::ZERO,
+            // Somebody may have parked another message.
+            Some(known) if !hopeful(Some(&known.look)) => t.lease,
+            Some(known) => {
+                (Duration::from_secs(1) * known.look.processes / BEATS_PER_S).min(t.heartbeat)
             }
         };
-        let over = if quiet && look.all_alive && by_cutoff(&ctx, look.old_seen) {
-            none_delayed(&ctx).await
-        } else if ctx.is_idle() && look.all_idle {
-            // Between two looks at the counts there must be a long poll that found nothing.
-            let polls = ctx.empty_polls.get();
-            let polled = polls > polls_before || empty_in_a_row == 0;
-            polls_before = polls;
-            match ctx.wiring.source.counts().await {
-                Ok(counts) => {
-                    let left = counts.visible
-                        + counts.delayed
-                        + counts.in_flight.saturating_sub(look.parked);
-                    if left > 0 {
-                        empty_in_a_row = 0;
-                    } else if polled {
-                        empty_in_a_row += 1;
-                    }
-                }
+        let due = known
+            .as_ref()
+            .is_none_or(|k| ctx.now().since(k.at) >= every);
+        // Between two looks at the counts there must be a long poll that found nothing.
+        let polls = ctx.empty_polls.get();
+        let polled = polls > polls_before || empty_in_a_row == 0;
+        let last = polled && empty_in_a_row + 1 >= t.settle_checks;
+        let fresh = hopeful(None) && (due || (last && hopeful(known.as_ref().map(|k| &k.look))));
+        if fresh {
+            let at = ctx.now();
+            match look(&ctx, &mut watch).await {
+                Ok(look) => known = Some(Known { at, look }),
                 Err(error) => {
-                    tracing::warn!(route = %ctx.settings.route, code = %error.code, "the source's counts cannot be read");
+                    ctx.note_table(&error);
                     empty_in_a_row = 0;
+                    continue;
                 }
             }
-            empty_in_a_row >= t.settle_checks
+        }
+        let Some(Known { look, .. }) = &known else {
+            empty_in_a_row = 0;
+            continue;
+        };
+        let over = if quiet && fresh && look.all_alive && by_cutoff(&ctx, look.old_seen) {
+            none_delayed(&ctx).await
+        } else if ctx.is_idle() && look.all_idle && empty(look.parked) {
+            polls_before = polls;
+            empty_in_a_row += u32::from(polled);
+            fresh && empty_in_a_row >= t.settle_checks
         } else {
             empty_in_a_row = 0;
             false
@@ -91,6 +127,15 @@ pub async fn watch_for_the_end<P: Ports>(ctx: Rc<Context<P>>) {
             return;
         }
     }
+}
+
+/// What the source says it holds.
+async fn counts<P: Ports>(ctx: &Context<P>) -> Option<Counts> {
+    let counts = ctx.wiring.source.counts().await;
+    if let Err(error) = &counts {
+        tracing::warn!(route = %ctx.settings.route, code = %error.code, "the source's counts cannot be read");
+    }
+    counts.ok()
 }
 
 /// Whether it is for this process to say when the run is over.
@@ -139,6 +184,7 @@ async fn look<P: Ports>(ctx: &Context<P>, watch: &mut Watch) -> Result<Look, Led
         all_idle: true,
         parked: ctx.sum().parked,
         old_seen: ctx.old_seen.get(),
+        processes: 0,
     };
     let Some(journal) = &ctx.journal else {
         return Ok(look);
@@ -149,6 +195,7 @@ async fn look<P: Ports>(ctx: &Context<P>, watch: &mut Watch) -> Result<Look, Led
         .map(|p| p.process.clone())
         .filter(|p| *p != journal.me.process)
         .collect();
+    look.processes = u32::try_from(others.len()).unwrap_or(u32::MAX);
     let mut parked = Totals::default();
     for tally in journal.ledger.tallies(&journal.me.run).await? {
         parked.add(&tally.totals);
@@ -177,7 +224,7 @@ async fn look<P: Ports>(ctx: &Context<P>, watch: &mut Watch) -> Result<Look, Led
 /// Declares the end. False: that did not get through yet.
 async fn end<P: Ports>(ctx: &Context<P>) -> bool {
     if let Some(journal) = &ctx.journal
-        && let Err(error) = fleet::declare_end(journal, "drained").await
+        && let Err(error) = fleet::declare_end(ctx, journal, "drained").await
     {
         ctx.note_table(&error);
         return false;

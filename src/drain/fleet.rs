@@ -1,18 +1,20 @@
 //! The fleet of a run's processes. One of them coordinates: it sweeps the dead, shares out the rate and passes on what people
 //! asked for. The others only watch whether it lives.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 
 use super::context::{Context, Journal};
+use super::settings::Settings;
 use super::sweep;
 use super::watch::{Sighting, Watch};
 use crate::ledger::{Grant, LedgerError, Registration, RunItem};
 use crate::pace::{SECOND, UNLIMITED};
 use crate::port::{Clock, Ports};
-use crate::stop::Reason;
+use crate::stop::{Reason, Stop};
 
 /// With more processes, each non-coordinator looks at the coordinator's heartbeat less often, so that all of them together read it
 /// about this often a second.
@@ -22,8 +24,37 @@ const WATCHERS_PER_S: u32 = 200;
 /// many there are.
 const SENTINELS: u64 = 100;
 
-/// How many processes are granted or swept at once.
-const AT_ONCE: usize = 16;
+/// As many as a process that has just come takes the run's to be, at most: it looks at the coordinator within ten seconds all the same.
+const NEW_MAX: u32 = 10 * WATCHERS_PER_S;
+
+/// How many processes are granted or swept at once: ten thousand grants take some four seconds, less than half a lease.
+const AT_ONCE: usize = 32;
+
+/// So many processes are told in one round of the coordinator's that they are more or fewer, and nothing else: that can wait, and a
+/// round must not take a lease.
+const NEWS_A_ROUND: u32 = 2_000;
+
+/// So many processes a second join where they start together: each writes its registration under the source's key, and
+/// DynamoDB takes 1,000 writes a second of one key.
+const JOINS_PER_S: u32 = 500;
+
+/// So many processes a second are told that the run is over: each that leaves writes once under the run's key and once under
+/// the source's. (The others find out for themselves, about [`WATCHERS_PER_S`].)
+const ENDS_PER_S: u32 = 400;
+
+/// Where more start together than may join in a second, as the children of an array do: waits for a turn, which is drawn.
+pub async fn take_turns(settings: &Settings, clock: &impl Clock, stop: &Stop) {
+    if settings.shards <= JOINS_PER_S {
+        return;
+    }
+    let all_ms = u64::from(settings.shards) * 1000 / u64::from(JOINS_PER_S);
+    let mine = Duration::from_millis(clock.random() % all_ms);
+    tokio::select! {
+        biased;
+        () = stop.requested() => {}
+        () = clock.sleep(mine) => {}
+    }
+}
 
 /// Coordinates, or watches the coordinator, until the task is dropped.
 pub async fn tend<P: Ports>(ctx: Rc<Context<P>>) {
@@ -53,6 +84,13 @@ pub async fn tend<P: Ports>(ctx: Rc<Context<P>>) {
         // Twice a beat, so that a death is noticed well within a second lease.
         let wait = ctx.settings.timings.heartbeat / 2;
         let processes = ctx.grant.get().processes.clamp(1, 100_000) as u32;
+        // Who has just come has not been told yet how many there are.
+        let new = ctx.now().since(ctx.started) < ctx.settings.timings.lease;
+        let processes = if new {
+            processes.max(ctx.settings.shards.min(NEW_MAX))
+        } else {
+            processes
+        };
         let spread = Duration::from_secs_f64(f64::from(processes) / f64::from(WATCHERS_PER_S));
         let wait = if is_coordinator(&ctx) || chance % u64::from(processes) < SENTINELS {
             wait
@@ -97,6 +135,10 @@ async fn stand_by<P: Ports>(
             let spread_ms = processes * 1000 / u64::from(WATCHERS_PER_S);
             let wait = ctx.wiring.clock.random() % (spread_ms + 1);
             ctx.wiring.clock.sleep(Duration::from_millis(wait)).await;
+            let now = journal.ledger.run(&journal.me.run).await?;
+            if now.is_none_or(|now| now.term != run.term) {
+                return Ok(());
+            }
             let processes = journal.ledger.processes().await?;
             if let Some(dead) = processes.iter().find(|p| p.process == names[0]) {
                 sweep::fence_and_sweep(ctx, journal, dead, seen).await?;
@@ -161,6 +203,13 @@ async fn coordinate<P: Ports>(
         }
     });
     all_of(sweeps).await?;
+    if run.ended && run.epoch >= journal.epoch {
+        // They are being told, see `declare_end`, or find out.
+        if living.len() <= 1 {
+            ctx.stop.request(Reason::Ended);
+        }
+        return Ok(());
+    }
     // Where not everybody can have a share the coordinator has one: it says when the run is over, and must hear the source.
     living.sort_by_key(|(process, _)| process.process != journal.me.process);
     share_out(ctx, journal, run, &living).await
@@ -213,6 +262,8 @@ async fn share_out<P: Ports>(
             share
         }
     };
+    let news = Cell::new(NEWS_A_ROUND);
+    let news = &news;
     let lowers = living
         .iter()
         .enumerate()
@@ -220,13 +271,18 @@ async fn share_out<P: Ports>(
             let beat = seen.beat.clone().unwrap_or_default();
             let now = beat.grant.share;
             let lower = as_limit(target(place)) < as_limit(now);
-            let grant = Grant {
+            let mut grant = Grant {
                 term: run.term,
                 share: if lower { target(place) } else { now },
                 paused: run.paused,
                 ended: if run.ended { run.epoch } else { 0 },
-                processes: told(n),
+                processes: beat.grant.processes,
             };
+            let more_to_tell = grant != beat.grant;
+            if grant.processes != told(n) && (more_to_tell || news.get() > 0) {
+                news.set(news.get() - u32::from(!more_to_tell));
+                grant.processes = told(n);
+            }
             let stored = if grant == beat.grant {
                 Some(beat)
             } else {
@@ -267,24 +323,40 @@ async fn share_out<P: Ports>(
     Ok(())
 }
 
-/// The coordinator declares the run's epoch over: in its record, then to every process.
+/// The coordinator declares the run's epoch over: in its record, then to every process, not faster than they may leave.
 ///
 /// # Errors
 /// When the table cannot be written; calling again goes on.
-pub async fn declare_end<P: Ports>(journal: &Journal<P>, outcome: &str) -> Result<(), LedgerError> {
+pub async fn declare_end<P: Ports>(
+    ctx: &Context<P>,
+    journal: &Journal<P>,
+    outcome: &str,
+) -> Result<(), LedgerError> {
     let run = &journal.me.run;
     journal.ledger.end_run(run, journal.epoch, outcome).await?;
     let mut others = journal.ledger.processes().await?;
     others.retain(|p| p.run == *run && p.process != journal.me.process);
     let names: Vec<String> = others.into_iter().map(|p| p.process).collect();
     let beats = journal.ledger.beats(&names).await?;
-    let told = names.iter().zip(beats).filter_map(|(name, beat)| {
+    let mut told = names.iter().zip(beats).filter_map(|(name, beat)| {
         let grant = Grant {
             ended: journal.epoch,
             ..beat?.grant
         };
-        Some(async move { journal.ledger.grant(name, &grant).await })
+        Some((name, grant))
     });
-    all_of(told).await?;
-    Ok(())
+    loop {
+        let began = ctx.now();
+        let some: Vec<_> = told.by_ref().take(AT_ONCE).collect();
+        let grants = some
+            .iter()
+            .map(|(name, grant)| journal.ledger.grant(name, grant));
+        all_of(grants).await?;
+        if some.len() < AT_ONCE {
+            return Ok(());
+        }
+        let pace = Duration::from_secs(1) * AT_ONCE as u32 / ENDS_PER_S;
+        let pause = pace.saturating_sub(ctx.now().since(began));
+        ctx.wiring.clock.sleep(pause).await;
+    }
 }

@@ -5,8 +5,9 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::context::{Context, Journal};
 use super::watch::Sighting;
-use crate::journal::Totals;
-use crate::ledger::{Ledger, LedgerError, Listed, Registration};
+use crate::journal::{Fact, Totals};
+use crate::ledger::{Ledger, LedgerError, Listed, Registration, StoredPage};
+use crate::message::Id;
 use crate::port::Ports;
 
 /// Fences a process that was watched standing still, and sweeps it. Does nothing when it has beaten after all.
@@ -39,7 +40,16 @@ pub async fn fence_and_sweep<P: Ports>(
     sweep(&journal.ledger, dead, "died", me).await
 }
 
+/// How many ids' records are written at once.
+const RECORDS_AT_ONCE: usize = 25;
+
+/// How many pages are worked on at once.
+const PAGES_AT_ONCE: usize = 4;
+
 /// Turns a process's pages into records, folds its totals into its run, and removes it.
+///
+/// A page with ids is sealed before it is believed. Otherwise its owner, frozen and not dead, may settle what was read there as about to
+/// be sent, and a doubt that is none would be listed; or its mark that something was sent may come in between, and would be lost.
 ///
 /// # Errors
 /// When the table cannot be read or written; calling again goes on.
@@ -49,45 +59,78 @@ pub async fn sweep<P: Ports>(
     stop: &str,
     by: &str,
 ) -> Result<(), LedgerError> {
-    ledger.fold_stop(of, stop).await?;
+    let mut folded = false;
     loop {
         let pages = ledger.pages(&of.process).await?;
         if pages.is_empty() {
             break;
         }
-        let sweeps = pages.iter().map(|stored| async move {
-            let (facts, totals) = stored.page.settle_for_the_dead();
-            for some in facts.chunks(25) {
-                let writes = some.iter().map(|(id, fact)| async move {
-                    ledger.add_fact(*id, *fact, by).await?;
-                    if let Some(state) = fact.trouble() {
-                        let listed = Listed {
-                            id: *id,
-                            state,
-                            code: None,
-                        };
-                        ledger.list(&of.run, &listed).await?;
-                    }
-                    Ok::<_, LedgerError>(())
-                });
-                futures::future::try_join_all(writes).await?;
-            }
-            if totals != Totals::default() {
-                ledger
-                    .fold(of, stored.lane, stored.sequence, &totals)
+        let firm = a_few_at_once(pages.into_iter().map(|stored| async move {
+            let firm = stored.sealed
+                || stored.page.entries.is_empty()
+                || ledger
+                    .seal_page(&of.process, stored.lane, stored.sequence)
                     .await?;
-            }
-            // A write of the dead that was under way may still have come: then the page is read and settled again.
-            ledger
-                .delete_page(&of.process, stored.lane, stored.sequence)
-                .await?;
-            Ok::<_, LedgerError>(())
-        });
-        // A few pages at a time: each brings up to 25 writes.
-        futures::stream::iter(sweeps)
-            .buffer_unordered(4)
-            .try_collect::<Vec<()>>()
-            .await?;
+            // What has changed since is read again.
+            Ok(firm.then_some(stored))
+        }))
+        .await?;
+        let firm: Vec<StoredPage> = firm.into_iter().flatten().collect();
+        let settled = a_few_at_once(firm.iter().map(|stored| async move {
+            let (facts, totals) = stored.page.settle_for_the_dead();
+            write_facts(ledger, of, &facts, by).await?;
+            Ok((stored.lane, stored.sequence, totals))
+        }))
+        .await?;
+        let lanes: Vec<_> = settled
+            .into_iter()
+            .filter(|(_, _, totals)| *totals != Totals::default())
+            .collect();
+        ledger.fold(of, Some(stop), &lanes).await?;
+        folded = true;
+        // An empty page was not sealed: when something was written to it meanwhile it stays, and is read again.
+        a_few_at_once(
+            firm.iter()
+                .map(|stored| ledger.delete_page(&of.process, stored.lane, stored.sequence)),
+        )
+        .await?;
+    }
+    if !folded {
+        ledger.fold(of, Some(stop), &[]).await?;
     }
     ledger.deregister(&of.process).await
+}
+
+async fn a_few_at_once<T>(
+    tasks: impl Iterator<Item = impl Future<Output = Result<T, LedgerError>>>,
+) -> Result<Vec<T>, LedgerError> {
+    futures::stream::iter(tasks)
+        .buffer_unordered(PAGES_AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// Adds what a page says to the records of its ids, and lists what is in trouble under the run.
+async fn write_facts<P: Ports>(
+    ledger: &Ledger<P>,
+    of: &Registration,
+    facts: &[(Id, Fact)],
+    by: &str,
+) -> Result<(), LedgerError> {
+    for some in facts.chunks(RECORDS_AT_ONCE) {
+        let writes = some.iter().map(|(id, fact)| async move {
+            ledger.add_fact(*id, *fact, by).await?;
+            if let Some(state) = fact.trouble() {
+                let listed = Listed {
+                    id: *id,
+                    state,
+                    code: None,
+                };
+                ledger.list(&of.run, &listed).await?;
+            }
+            Ok::<_, LedgerError>(())
+        });
+        futures::future::try_join_all(writes).await?;
+    }
+    Ok(())
 }

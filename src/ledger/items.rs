@@ -58,6 +58,9 @@ pub(super) fn b(bytes: Vec<u8>) -> Option<Datum> {
     Some(Datum::B(bytes))
 }
 
+/// The attribute of a page that a sweep has sealed.
+pub(super) const SEALED: &str = "sealed";
+
 /// Which run drains a source now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -183,6 +186,8 @@ pub struct StoredPage {
     pub sequence: i64,
     /// Its content.
     pub page: Page,
+    /// A sweep has sealed it: it changes no more.
+    pub sealed: bool,
 }
 
 impl StoredPage {
@@ -212,6 +217,7 @@ impl StoredPage {
                 entries,
                 totals: r.totals("t")?,
             },
+            sealed: r.flag(SEALED),
         })
     }
 }

@@ -12,6 +12,9 @@ pub enum Beaten {
     Superseded,
 }
 
+/// How many lanes' totals are folded in one write: an expression has at most 4 KB (AWS quota), and each takes some 130 bytes of it.
+const LANES_A_FOLD: usize = 16;
+
 fn beat_key(process: &str) -> Key {
     Key::new(format!("process#{process}"), "beat")
 }
@@ -260,10 +263,10 @@ impl<P: Ports> Ledger<P> {
         }
     }
 
-    /// Rewrites one of this process's own pages: it must exist, and the sequence must grow.
+    /// Rewrites one of this process's own pages: it must exist, the sequence must grow, and no sweep may have sealed it.
     ///
     /// # Errors
-    /// [`LedgerError::Superseded`] when the page is gone; otherwise when the table cannot be written, and then the write may still
+    /// [`LedgerError::Superseded`] when the page is gone or sealed; otherwise when the table cannot be written, and then the write may still
     /// take effect later (so the next one must have a higher sequence).
     pub async fn write_page(
         &self,
@@ -273,14 +276,18 @@ impl<P: Ports> Ledger<P> {
         page: &Page,
     ) -> Result<(), LedgerError> {
         let new = StoredPage::to_item(page, sequence);
-        let when = all([Test::Lt("q".into(), sequence)]);
+        let when = all([
+            Test::Lt("q".into(), sequence),
+            Test::No(super::items::SEALED.into()),
+        ]);
         match self
             .put(page_key(process, lane), when, new.clone(), KEPT)
             .await
         {
             Ok(()) => Ok(()),
             Err(StoreError::Conflict(Some(old)))
-                if new.iter().all(|(name, value)| old.get(name) == Some(value)) =>
+                if !old.contains_key(super::items::SEALED)
+                    && new.iter().all(|(name, value)| old.get(name) == Some(value)) =>
             {
                 Ok(())
             }
@@ -304,6 +311,32 @@ impl<P: Ports> Ledger<P> {
             .collect()
     }
 
+    /// Seals a page if it is still as it was read: its owner can write it no more, so that what was read stays true until it stands
+    /// in the ids' records. False: it has changed, or is gone; read it again.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn seal_page(
+        &self,
+        process: &str,
+        lane: u32,
+        sequence: i64,
+    ) -> Result<bool, LedgerError> {
+        if !self.rules.keeps(Rule::PagesSealed) {
+            return Ok(true);
+        }
+        let as_read = all([Test::Eq("q".into(), Datum::N(sequence))]);
+        let seal = item([(super::items::SEALED, n(1))]);
+        match self
+            .update(page_key(process, lane), as_read, seal, KEPT)
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Deletes a page if it is still as it was read. False: it has changed, read it again.
     ///
     /// # Errors
@@ -315,7 +348,7 @@ impl<P: Ports> Ledger<P> {
         sequence: i64,
     ) -> Result<bool, LedgerError> {
         let as_read = vec![vec![Test::Absent, Test::Eq("q".into(), Datum::N(sequence))]];
-        let when = match self.rules.keeps(Rule::PageDeletedAsRead) {
+        let when = match self.rules.keeps(Rule::PagesSealed) {
             true => as_read,
             false => Vec::new(),
         };
@@ -326,48 +359,64 @@ impl<P: Ports> Ledger<P> {
         }
     }
 
-    /// Folds the totals of one lane of an ended or swept process into its run's record. Folding the same again, or an older
-    /// state of the lane, changes nothing.
+    /// Folds the totals of lanes (number, sequence, totals) of an ended or swept process into its run's record, and why it stopped, where that
+    /// is given: one write, however many lanes there are, because all processes of a run write under its one key. Folding the
+    /// same again, or an older state of a lane, changes nothing; of two reasons the first stays.
     ///
     /// # Errors
     /// When the table cannot be written.
     pub async fn fold(
         &self,
         of: &Registration,
-        lane: u32,
-        sequence: i64,
-        totals: &Totals,
+        stop: Option<&str>,
+        lanes: &[(u32, i64, Totals)],
     ) -> Result<(), LedgerError> {
-        let seq = format!("seq{lane}");
-        let mut set = item([("shard", n(of.shard)), ("at", n(self.now_ms()))]);
-        set.insert(seq.clone(), Datum::N(sequence));
-        set.insert(format!("lane{lane}"), Datum::B(totals.encode()));
-        let when = vec![vec![Test::No(seq.clone()), Test::Lt(seq, sequence)]];
-        let key = Key::new(format!("run#{}", of.run), format!("process#{}", of.process));
-        match self.update(key, when, set, KEPT).await {
-            Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
-            Err(error) => Err(error.into()),
+        let mut parts = lanes.chunks(LANES_A_FOLD);
+        self.fold_some(of, stop, parts.next().unwrap_or_default())
+            .await?;
+        for more in parts {
+            self.fold_some(of, None, more).await?;
         }
+        Ok(())
     }
 
-    /// Writes why a process stopped into its run's record.
-    ///
-    /// # Errors
-    /// When the table cannot be written.
-    pub async fn fold_stop(&self, of: &Registration, stop: &str) -> Result<(), LedgerError> {
-        let key = Key::new(format!("run#{}", of.run), format!("process#{}", of.process));
-        let set = item([
-            ("stop", s(stop)),
-            ("shard", n(of.shard)),
-            ("host", s(&of.host)),
-            ("at", n(self.now_ms())),
-        ]);
-        match self
-            .update(key, all([Test::No("stop".into())]), set, KEPT)
-            .await
-        {
-            Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
-            Err(error) => Err(error.into()),
+    async fn fold_some(
+        &self,
+        of: &Registration,
+        stop: Option<&str>,
+        lanes: &[(u32, i64, Totals)],
+    ) -> Result<(), LedgerError> {
+        let mut known = Item::new();
+        loop {
+            let mut set = item([
+                ("shard", n(of.shard)),
+                ("host", s(&of.host)),
+                ("at", n(self.now_ms())),
+            ]);
+            let mut when = When::new();
+            if let Some(stop) = stop.filter(|_| !known.contains_key("stop")) {
+                set.insert("stop".into(), Datum::S(stop.to_owned()));
+                when.push(vec![Test::No("stop".into())]);
+            }
+            for (lane, sequence, totals) in lanes {
+                let seq = format!("seq{lane}");
+                if matches!(known.get(&seq), Some(Datum::N(known)) if known >= sequence) {
+                    continue;
+                }
+                set.insert(seq.clone(), Datum::N(*sequence));
+                set.insert(format!("lane{lane}"), Datum::B(totals.encode()));
+                when.push(vec![Test::No(seq.clone()), Test::Lt(seq, *sequence)]);
+            }
+            if when.is_empty() {
+                return Ok(());
+            }
+            let key = Key::new(format!("run#{}", of.run), format!("process#{}", of.process));
+            match self.update(key, when, set, KEPT).await {
+                Ok(_) => return Ok(()),
+                // Some of it stands there already: the rest is written without it.
+                Err(StoreError::Conflict(Some(old))) => known = old,
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 

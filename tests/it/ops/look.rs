@@ -350,7 +350,10 @@ async fn status_counts_what_a_dead_process_left_although_nobody_has_swept_it() {
         sent: 5,
         ..Totals::default()
     };
-    ledger.fold(&me, 1, 0, &lane).await.expect("folded");
+    ledger
+        .fold(&me, None, &[(1, 0, lane)])
+        .await
+        .expect("folded");
 
     let status = status_of(&world, "r").await;
     balances(&status);

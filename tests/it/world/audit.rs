@@ -100,8 +100,6 @@ pub struct Audit {
     starts: VecDeque<(u64, u64)>,
     /// Ids that a page or a record has called sent.
     marked: BTreeSet<Id>,
-    /// Ids whose doubt was written from a page that had changed since it was read.
-    stale_doubts: BTreeSet<Id>,
     violations: Vec<String>,
 }
 
@@ -322,7 +320,9 @@ impl Audit {
             if let Some(Datum::N(doubts)) = item.get("doubts")
                 && !is_in_a_page(&core.table.borrow(), id, doubts - 1)
             {
-                self.stale_doubts.insert(id);
+                // What was read of a page must be true until it stands in the record.
+                let what = format!("a doubt about {id} is written, which no page has any more");
+                self.broken(core.now(), what);
             }
         }
     }
@@ -336,7 +336,7 @@ impl Audit {
         else {
             return;
         };
-        let pages = core.table.borrow().query(&beat.pk, "page#");
+        let pages = core.table.borrow().under(&beat.pk, "page#");
         let mut entries = pages.iter().flat_map(|(_, item)| entries_of(item));
         if entries.any(|e| e.id == stored.id() && e.mark == Mark::Prepared) {
             let (label, origin) = (process.label(), stored.payload.origin());
@@ -347,8 +347,7 @@ impl Audit {
         }
     }
 
-    /// Doubts that nobody can settle any more, because the message is gone. (But for a sweep of a process that lives on: what
-    /// it has read may be settled by the time it is written, by the owner or by whoever came after it.)
+    /// Doubts that nobody can settle any more, because the message is gone.
     pub fn check_doubts_owed(&mut self, core: &Core, source: usize, aside: &[usize], name: &str) {
         let queues = core.queues.borrow();
         let mut there = BTreeSet::new();
@@ -375,8 +374,7 @@ impl Audit {
             ];
             let open = number("doubts") > number("resent")
                 && !settled.iter().any(|name| record.contains_key(*name));
-            let excused =
-                queues[source].copied.contains_key(&origin) || self.stale_doubts.contains(&id);
+            let excused = queues[source].copied.contains_key(&origin);
             if open && !there.contains(&id) && !excused {
                 let what = format!("m{origin} ({id}) is in doubt for ever");
                 self.broken(core.now(), what);

@@ -5,13 +5,14 @@ use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use super::audit::Audit;
 use super::fault::{Fault, Faults, Op, Target};
 use super::log::Log;
-use super::process::{Process, Running};
+use super::process::{Process, Running, Wanted};
 use super::queue::Queue;
 use super::rng::Rng;
 use super::table::Table;
@@ -132,6 +133,10 @@ pub struct Core {
     pub table: RefCell<Table>,
     /// All processes there ever were, by pid.
     pub processes: RefCell<Vec<Rc<Process>>>,
+    /// How many of them have not ended.
+    pub living: Cell<usize>,
+    /// Those of them that want to be polled.
+    pub wanted: Arc<Wanted>,
     /// Started, not yet taken up by the world's loop.
     pub newborn: RefCell<Vec<Running>>,
     /// What goes wrong.
@@ -162,6 +167,8 @@ impl Core {
             polls: RefCell::default(),
             table: RefCell::default(),
             processes: RefCell::default(),
+            living: Cell::new(0),
+            wanted: Arc::default(),
             newborn: RefCell::default(),
             faults: RefCell::new(faults),
             log: RefCell::new(Log::new(logged)),

@@ -104,6 +104,7 @@ impl World {
             std::future::poll_fn(|cx| {
                 let now = Instant::now().duration_since(*start).as_millis() as u64;
                 core.now_ms.set(now.max(core.now()));
+                core.wanted.belongs_to(cx);
                 let mut spins: u32 = 0;
                 loop {
                     let mut busy = false;
@@ -114,12 +115,12 @@ impl World {
                         assert!(spins < SPIN, "events breed at {} ms", core.now());
                     }
                     running.append(&mut core.newborn.borrow_mut());
-                    running.retain(|r| !r.process.is_dead());
-                    // Which process runs first is nobody's promise.
-                    let n = running.len();
-                    let first = order.below(n as u64) as usize;
-                    for i in 0..n {
-                        busy |= running[(first + i) % n].step(core, cx);
+                    if running.len() > core.living() {
+                        running.retain(|r| !r.process.is_dead());
+                    }
+                    let first = order.below(running.len() as u64) as usize;
+                    for place in turns(running, core.wanted.take(), first) {
+                        busy |= running[place].step(core);
                     }
                     if done(core) {
                         return Poll::Ready(true);
@@ -171,6 +172,15 @@ impl World {
     }
 }
 
+/// The places in `running` (ordered by number) of those who want to be polled, in the order in which they are: by number, but
+/// which process runs first is nobody's promise.
+fn turns(running: &[process::Running], wanted: Vec<usize>, first: usize) -> Vec<usize> {
+    let place = |pid: usize| running.binary_search_by_key(&pid, |r| r.process.pid).ok();
+    let mut turns: Vec<usize> = wanted.into_iter().filter_map(place).collect();
+    turns.sort_unstable_by_key(|place| (*place < first, *place));
+    turns
+}
+
 impl Core {
     /// The service's clock (ms since the epoch).
     pub fn service_ms(&self) -> i64 {
@@ -179,11 +189,7 @@ impl Core {
 
     /// How many processes have not ended.
     pub fn living(&self) -> usize {
-        self.processes
-            .borrow()
-            .iter()
-            .filter(|p| !p.is_dead())
-            .count()
+        self.living.get()
     }
 
     /// A new queue; its index is its name everywhere.

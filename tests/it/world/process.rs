@@ -24,7 +24,7 @@ pub struct Asked {
     pub keys: u64,
     /// Items found by queries.
     pub found: u64,
-    /// Requests of any kind.
+    /// Requests of any kind, as the adapter makes them.
     pub requests: u64,
 }
 
@@ -58,6 +58,9 @@ pub struct Process {
     pub term_ms: Cell<Option<u64>>,
     /// What it has asked the table for.
     pub asked: Cell<Asked>,
+    /// The longest from one look at its run's item to the next (ms).
+    pub longest_round_ms: Cell<u64>,
+    looked_ms: Cell<Option<u64>>,
     died_ms: Cell<Option<u64>>,
     frozen: Cell<u32>,
     boot_base_ms: u64,
@@ -81,14 +84,22 @@ impl Process {
     }
 
     /// Adds to what it has asked the table for.
-    pub fn ask(&self, writes: u64, keys: u64, found: u64) {
+    pub fn ask(&self, writes: u64, keys: u64, found: u64, requests: u64) {
         let so_far = self.asked.get();
         self.asked.set(Asked {
             writes: so_far.writes + writes,
             keys: so_far.keys + keys,
             found: so_far.found + found,
-            requests: so_far.requests + 1,
+            requests: so_far.requests + requests,
         });
+    }
+
+    /// It reads its run's item, as it does once in each round of the fleet.
+    pub fn looks_at_the_run(&self, now_ms: u64) {
+        if let Some(before) = self.looked_ms.replace(Some(now_ms)) {
+            let longest = self.longest_round_ms.get().max(now_ms - before);
+            self.longest_round_ms.set(longest);
+        }
     }
 
     /// Whether it is not being polled.
@@ -130,11 +141,53 @@ impl Process {
     }
 }
 
-/// A waker that remembers whom to poll, and wakes the world's loop.
+/// Who wants to be polled, and the waker of the world's loop.
 #[derive(Default)]
-pub struct Alarm {
-    rung: AtomicBool,
+pub struct Wanted {
+    pids: Mutex<Vec<usize>>,
     world: Mutex<Option<Waker>>,
+}
+
+impl Wanted {
+    /// Whom to wake besides.
+    pub fn belongs_to(&self, cx: &Context<'_>) {
+        if let Ok(mut world) = self.world.lock()
+            && !world.as_ref().is_some_and(|w| w.will_wake(cx.waker()))
+        {
+            *world = Some(cx.waker().clone());
+        }
+    }
+
+    /// Takes the numbers of those who want to be polled; in no order, and perhaps twice.
+    pub fn take(&self) -> Vec<usize> {
+        self.pids
+            .lock()
+            .map(|mut pids| std::mem::take(&mut *pids))
+            .unwrap_or_default()
+    }
+
+    fn add(&self, pid: usize) {
+        if let Ok(mut pids) = self.pids.lock() {
+            pids.push(pid);
+        }
+    }
+}
+
+/// A waker that remembers that its process wants to be polled, and wakes the world's loop.
+pub struct Alarm {
+    pid: usize,
+    rung: AtomicBool,
+    wanted: Arc<Wanted>,
+}
+
+impl Alarm {
+    fn new(pid: usize, wanted: &Arc<Wanted>) -> Arc<Self> {
+        Arc::new(Self {
+            pid,
+            rung: AtomicBool::new(false),
+            wanted: wanted.clone(),
+        })
+    }
 }
 
 impl Wake for Alarm {
@@ -142,8 +195,10 @@ impl Wake for Alarm {
         self.wake_by_ref();
     }
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Ordering::SeqCst);
-        if let Some(world) = self.world.lock().ok().and_then(|w| w.clone()) {
+        if !self.rung.swap(true, Ordering::SeqCst) {
+            self.wanted.add(self.pid);
+        }
+        if let Some(world) = self.wanted.world.lock().ok().and_then(|w| w.clone()) {
             world.wake();
         }
     }
@@ -159,13 +214,8 @@ pub struct Running {
 
 impl Running {
     /// Polls when it may and wants to be; false when it was not.
-    pub fn step(&mut self, core: &Rc<Core>, cx: &Context<'_>) -> bool {
+    pub fn step(&mut self, core: &Rc<Core>) -> bool {
         let process = &self.process;
-        if let Ok(mut world) = process.wake.world.lock()
-            && !world.as_ref().is_some_and(|w| w.will_wake(cx.waker()))
-        {
-            *world = Some(cx.waker().clone());
-        }
         if process.is_dead()
             || process.is_frozen()
             || !process.wake.rung.swap(false, Ordering::SeqCst)
@@ -175,7 +225,7 @@ impl Running {
         let waker = Waker::from(process.wake.clone());
         let _: Poll<()> = Pin::new(&mut self.set).poll(&mut Context::from_waker(&waker));
         if !process.is_dead() && self.main.is_finished() {
-            process.died_ms.set(Some(core.now()));
+            core.dies(process);
             match (&mut self.main).now_or_never() {
                 Some(Ok(())) => core.note(format_args!("{} ended", process.label())),
                 _ => {
@@ -216,17 +266,20 @@ impl Core {
             beats_as: RefCell::default(),
             term_ms: Cell::new(None),
             asked: Cell::default(),
+            longest_round_ms: Cell::default(),
+            looked_ms: Cell::default(),
             died_ms: Cell::new(None),
             frozen: Cell::new(0),
             boot_base_ms: rng.between(1_000, 1_000_000_000),
             suspended_since: Cell::new(None),
             suspended_ms: Cell::new(0),
             date: Cell::new(None),
-            wake: Arc::default(),
+            wake: Alarm::new(pid, &self.wanted),
             rng: RefCell::new(rng),
         });
-        process.wake.rung.store(true, Ordering::SeqCst);
+        process.wake.wake_by_ref();
         self.processes.borrow_mut().push(process.clone());
+        self.living.set(self.living.get() + 1);
         self.note(format_args!("{} starts", process.label()));
         let result = Rc::new(RefCell::new(None));
         let (slot, ports) = (
@@ -251,11 +304,16 @@ impl Core {
         self.processes.borrow()[pid].clone()
     }
 
+    fn dies(&self, process: &Process) {
+        process.died_ms.set(Some(self.now()));
+        self.living.set(self.living.get() - 1);
+    }
+
     /// SIGKILL.
     pub fn kill(&self, pid: usize) {
         let process = self.process(pid);
         if !process.is_dead() {
-            process.died_ms.set(Some(self.now()));
+            self.dies(&process);
             self.note(format_args!("{} killed", process.label()));
         }
     }
@@ -274,6 +332,9 @@ impl Core {
         if !process.is_frozen() {
             self.note(format_args!("{} thawed", process.label()));
             // Whatever woke it meanwhile is still noted in its alarm; look again.
+            if process.wake.rung.load(Ordering::SeqCst) {
+                self.wanted.add(pid);
+            }
             self.at(self.now(), |_| {});
         }
     }

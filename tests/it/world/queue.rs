@@ -395,6 +395,21 @@ impl Queue {
         self.stored.iter().find(|s| s.uid == uid)
     }
 
+    /// The groups that are locked by messages which the queue handed out to nobody.
+    pub fn locked_by_nobody(&self, now_ms: u64) -> BTreeSet<String> {
+        let unheard = |s: &&Stored| {
+            let origin = s.payload.origin();
+            s.in_flight(now_ms) && origin.is_some_and(|o| self.unheard.contains(&o))
+        };
+        let locked = self.stored.iter().filter(unheard);
+        locked.filter_map(|s| s.payload.group_id.clone()).collect()
+    }
+
+    /// Whether anything is visible.
+    pub fn has_visible(&self, now_ms: u64) -> bool {
+        self.stored.iter().any(|s| s.visible_at_ms <= now_ms)
+    }
+
     /// When the next hidden message becomes visible.
     pub fn next_visible_ms(&self, now_ms: u64) -> Option<u64> {
         let hidden = self.stored.iter().filter(|s| s.visible_at_ms > now_ms);

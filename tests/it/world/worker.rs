@@ -55,6 +55,10 @@ pub struct Setup {
     pub visibility_s: u64,
     /// With a checkpoint table.
     pub journal: bool,
+    /// The run has no cut-off: it ends only when nothing is left.
+    pub no_cutoff: bool,
+    /// How many processes it is told that there are.
+    pub array: u32,
     /// The run's id, where it is not derived.
     pub run_id: Option<&'static str>,
     /// Rules of the protocol that the worker breaks.
@@ -80,6 +84,8 @@ impl Default for Setup {
             redrive: None,
             visibility_s: 40,
             journal: true,
+            no_cutoff: false,
+            array: 1,
             run_id: None,
             without: &[],
         }
@@ -138,7 +144,7 @@ impl Setup {
             route: "night".into(),
             run_id: self.run_id.map(str::to_owned),
             shard,
-            shards: 1,
+            shards: self.array,
             host: "world".into(),
             fingerprint: "the same".into(),
             source: SOURCE.into(),
@@ -155,7 +161,10 @@ impl Setup {
                 true => Delivery::AtMostOnce,
                 false => Delivery::AtLeastOnce,
             },
-            cutoff: Cutoff::RunStart,
+            cutoff: match self.no_cutoff {
+                true => Cutoff::None,
+                false => Cutoff::RunStart,
+            },
             start_within: None,
             wait_open: false,
             group_from: GroupFrom::Source,
@@ -281,13 +290,22 @@ impl Setup {
     }
 
     /// Messages that may stay in the source: what is refused and has nowhere to go; what comes after it in its group in a FIFO
-    /// source, or came before it and was not deleted yet (a hidden message locks its group); and what the queue handed out to nobody (the first try of a repeated receive).
+    /// source, or came before it and was not deleted yet (a hidden message locks its group); and what the queue handed out to nobody (the first
+    /// try of a repeated receive), with what is behind it in its group.
     fn stay(&self, core: &Core) -> BTreeSet<usize> {
         let mut stay = core.queues.borrow()[0].unheard.clone();
+        let audit = core.audit.borrow();
+        if self.fifo {
+            let groups = core.queues.borrow()[0].locked_by_nobody(core.now());
+            let locked = |origin: &usize| {
+                let group = audit.originals[*origin].payload.group_id.as_ref();
+                group.is_some_and(|g| groups.contains(g))
+            };
+            stay.extend((0..audit.originals.len()).filter(locked));
+        }
         if self.reject && !self.may_park {
             return stay;
         }
-        let audit = core.audit.borrow();
         let mut blocked = BTreeSet::new();
         for (origin, original) in audit.originals.iter().enumerate() {
             let group = original.payload.group_id.as_ref().filter(|_| self.fifo);
