@@ -23,6 +23,7 @@ use crate::port::{Clock, Ports, WallTimes};
 use crate::window::State;
 
 mod hold;
+mod one;
 
 use hold::Pass;
 

@@ -7,31 +7,23 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use sha2::{Digest, Sha256};
 
-use super::super::copy::{destination_of, group_of, outgoing};
-use super::{Action, End, Hand, is_open};
-use crate::journal::{Fact, Record, RecordState};
-use crate::ledger::{Content, LedgerError, Transition};
-use crate::message::{BATCH_ENTRIES, Id, Message, ReceiptOutcome, SendOutcome, Value};
+use super::{Action, End, Hand};
+use crate::journal::Record;
+use crate::ledger::{Content, LedgerError};
+use crate::message::{BATCH_ENTRIES, Id, Message, Value};
 use crate::pace::{Pacer, share_of};
-use crate::port::{Clock, Moment, Ports, Sink, Source};
+use crate::port::{Clock, Moment, Ports, Source};
 
 /// Long polls in a row that find nothing new before the hold queue counts as read.
 const EMPTY_POLLS: u32 = 2;
 
-/// How often a send that surely did not happen, or a call to the table, is tried.
-const TRIES: u32 = 4;
-
-/// What is said of a message whose send by hand had no answer.
-const UNCLEAR: &str =
-    "sent by hand before, and the answer was not seen: it may or may not have been delivered";
-
 /// One reading of the hold queue.
 pub struct Pass<'a, P: Ports> {
-    hand: &'a Hand<'a, P>,
-    queue: Rc<P::Source>,
-    action: Action,
-    by: &'a str,
-    pacer: Pacer<P::Clock>,
+    pub(super) hand: &'a Hand<'a, P>,
+    pub(super) queue: Rc<P::Source>,
+    pub(super) action: Action,
+    pub(super) by: &'a str,
+    pub(super) pacer: Pacer<P::Clock>,
 }
 
 /// What a message in the hold queue is.
@@ -44,26 +36,6 @@ enum Copy {
     Other,
     /// The table does not know it.
     Unknown,
-}
-
-/// What became of a copy.
-struct Settled {
-    end: End,
-    /// Nobody is owed a copy of this message any more.
-    over: bool,
-    /// The copy is out of the hold queue.
-    gone: bool,
-}
-
-impl Settled {
-    /// The message stays owed, and its copy where it is.
-    fn not(end: End) -> Self {
-        Self {
-            end,
-            over: false,
-            gone: false,
-        }
-    }
 }
 
 /// What was seen of the hold queue so far.
@@ -275,266 +247,6 @@ impl<'a, P: Ports> Pass<'a, P> {
         })
     }
 
-    /// Settles the copy of a message. `may_have_more`: the hold queue may have taken others whose names the table does not know.
-    async fn settle_one(
-        &self,
-        id: Id,
-        message: Message,
-        may_have_more: bool,
-        deadline: Moment,
-    ) -> Settled {
-        if may_have_more
-            && let Err(error) = self.hand.ledger.note_content(id, &content(&message)).await
-        {
-            return Settled::not(table_trouble(&error));
-        }
-        match self.action {
-            Action::Send { again } => self.send(id, message, again, deadline).await,
-            Action::Drop => self.drop(id, &message).await,
-        }
-    }
-
-    /// Makes a transition, trying again with the same token while the table does not answer.
-    async fn transition(&self, id: Id, from: Option<&str>) -> Result<Transition, LedgerError> {
-        let ledger = self.hand.ledger;
-        let mut tries = 1;
-        loop {
-            let made = match self.action {
-                Action::Send { .. } => ledger.send_by_hand(id, from, self.by).await,
-                Action::Drop => ledger.drop_by_hand(id, self.by).await,
-            };
-            match made {
-                Err(LedgerError::Store(_)) if tries < TRIES => tries += 1,
-                other => return other,
-            }
-            self.pause().await;
-        }
-    }
-
-    async fn pause(&self) {
-        self.hand.clock.sleep(Duration::from_millis(200)).await;
-    }
-
-    /// Drops a held message: first its record, then its copy.
-    async fn drop(&self, id: Id, message: &Message) -> Settled {
-        match self.transition(id, None).await {
-            Ok(Transition::Made) => match self.delete(message).await {
-                true => over(
-                    End::Dropped("its copy is out of the hold queue".into()),
-                    true,
-                ),
-                false => over(
-                    End::Failed(
-                        "it is dropped, but its copy is still in the hold queue: drop it again"
-                            .into(),
-                    ),
-                    false,
-                ),
-            },
-            Ok(Transition::Refused(record)) => self.finish(&record, message).await,
-            Err(error) => Settled::not(table_trouble(&error)),
-        }
-    }
-
-    /// The record says that it is sent or dropped: what lies here is a copy that nobody is owed.
-    async fn finish(&self, record: &Record, message: &Message) -> Settled {
-        let state = match record.sent {
-            true => "sent".to_owned(),
-            false => record.state().to_string(),
-        };
-        match self.delete(message).await {
-            true => over(
-                End::Already(format!("{state}; its copy is out of the hold queue now")),
-                true,
-            ),
-            false => over(
-                End::Failed(format!(
-                    "it is {state}, but its copy is still in the hold queue: run the command again"
-                )),
-                false,
-            ),
-        }
-    }
-
-    /// Sends a held message to its destination: first the transition, then the copy, then the delete.
-    async fn send(&self, id: Id, mut message: Message, again: bool, deadline: Moment) -> Settled {
-        let mut first = true;
-        let mut made = self.transition(id, None).await;
-        if let Ok(Transition::Refused(record)) = &made
-            && record.state() == RecordState::Settling
-        {
-            // Whoever began has no time left: this copy was hidden as long as it had any.
-            let (Some(before), true) = (&record.settled_by, again) else {
-                return Settled::not(End::Refused(format!(
-                    "{UNCLEAR}; --send --again sends it once more, --drop removes its copy from the hold queue"
-                )));
-            };
-            first = false;
-            made = self.transition(id, Some(before)).await;
-        }
-        match made {
-            Ok(Transition::Made) => {}
-            Ok(Transition::Refused(record)) if record.sent || record.dropped => {
-                return self.finish(&record, &message).await;
-            }
-            Ok(Transition::Refused(_)) => {
-                let words = "somebody else is sending it by hand";
-                return Settled::not(End::Refused(words.to_owned()));
-            }
-            Err(error) => return Settled::not(table_trouble(&error)),
-        }
-        // Towards the destination it is the source's message, as a lane would have sent it.
-        message.id = id;
-        message.message_id = id.to_string();
-        match self.send_copy(&message, deadline).await {
-            Ok(to) => self.sent(id, &message, &to).await,
-            Err(Some(why)) => Settled::not(self.undo(id, &why, first).await),
-            Err(None) => Settled::not(End::Failed(
-                "the answer was lost: it may or may not have been delivered; --send --again sends it once more, --drop removes its copy \
-                 from the hold queue"
-                    .to_owned(),
-            )),
-        }
-    }
-
-    /// Sends a copy, and tries again what surely did not happen. Answers with the destination's name; otherwise with why it was surely not
-    /// sent, or `None` where the answer was lost.
-    async fn send_copy(
-        &self,
-        message: &Message,
-        deadline: Moment,
-    ) -> Result<String, Option<String>> {
-        let Hand {
-            sinks,
-            clock,
-            settings,
-            ..
-        } = self.hand;
-        let place = destination_of(settings, message);
-        let (Some(sink), Some(facts)) = (sinks.get(place), settings.destinations.get(place)) else {
-            return Err(Some("no destination".to_owned()));
-        };
-        let mut why = String::new();
-        for _ in 0..TRIES {
-            self.pacer.take(1).await;
-            if clock.now() >= deadline {
-                return Err(Some(
-                    "its time in hand was over, run the command again".into(),
-                ));
-            }
-            if !is_open(settings, clock.wall()) {
-                return Err(Some("the window is shut".to_owned()));
-            }
-            let group = group_of(settings, facts, message);
-            let entry = outgoing(settings, facts, message, &group);
-            match sink.send(&[entry]).await.into_iter().next() {
-                Some(SendOutcome::Accepted { .. }) => return Ok(facts.name.clone()),
-                Some(SendOutcome::Retry(code)) => {
-                    why = code;
-                    clock.sleep(Duration::from_millis(500)).await;
-                }
-                Some(SendOutcome::Rejected(code) | SendOutcome::Stopped(code)) => {
-                    return Err(Some(code));
-                }
-                Some(SendOutcome::Unknown(_)) | None => return Err(None),
-            }
-        }
-        Err(Some(why))
-    }
-
-    /// The destination accepted it.
-    async fn sent(&self, id: Id, message: &Message, to: &str) -> Settled {
-        let mut untold = String::new();
-        for _ in 0..TRIES {
-            match self.hand.ledger.add_fact(id, Fact::Sent, self.by).await {
-                Ok(()) => {
-                    untold.clear();
-                    break;
-                }
-                Err(error) => untold = format!("; the table could not be told ({error})"),
-            }
-            self.pause().await;
-        }
-        let gone = self.delete(message).await;
-        let left = match gone {
-            true => "",
-            false => {
-                "; its copy is still in the hold queue: the same command removes it, and sends nothing"
-            }
-        };
-        over(End::Sent(format!("to {to}{untold}{left}")), gone)
-    }
-
-    /// Surely not sent: the transition is taken back. One that was begun again stays as unclear as it was.
-    async fn undo(&self, id: Id, why: &str, first: bool) -> End {
-        let undone = self.hand.ledger.unsend_by_hand(id, self.by).await;
-        End::Failed(match (undone, first) {
-            (Ok(()), true) => format!("not sent ({why}): it stays in the hold queue"),
-            (Ok(()), false) => format!("not sent once more ({why}); {UNCLEAR}"),
-            (Err(error), _) => format!(
-                "not sent ({why}), and the table still says that it was begun ({error}): --send --again sends it"
-            ),
-        })
-    }
-
-    /// The end of an id of which the hold queue showed no copy.
-    async fn not_found(&self, id: Id, record: &Record, trouble: Option<&str>) -> End {
-        if let Some(trouble) = trouble {
-            return End::Failed(format!(
-                "the hold queue could not be read through ({trouble}): run the command again"
-            ));
-        }
-        if record.sent || record.dropped {
-            return End::Already(record.state().to_string());
-        }
-        let drops = self.action == Action::Drop;
-        // Its copy was never seen to arrive: then its original is still in the source.
-        let in_source = !record.held;
-        if drops && (in_source || record.settled) {
-            return match self.transition(id, None).await {
-                Ok(Transition::Made) if in_source => {
-                    End::Dropped("its next delivery is only deleted".to_owned())
-                }
-                Ok(Transition::Made) => End::Dropped(
-                    "its copy was not found in the hold queue: if it turns up there, the next `doubts settle` removes it"
-                        .to_owned(),
-                ),
-                Ok(Transition::Refused(now)) => End::Already(now.state().to_string()),
-                Err(error) => table_trouble(&error),
-            };
-        }
-        if in_source {
-            return End::Refused(
-                "it is still in the source: the next run puts it into the hold queue, send it from there"
-                    .to_owned(),
-            );
-        }
-        let before = match record.settled {
-            true => format!("{UNCLEAR}; "),
-            false => String::new(),
-        };
-        End::Failed(format!(
-            "{before}its copy was not found in the hold queue: it may be in flight there, or gone"
-        ))
-    }
-
-    /// Deletes a copy from the hold queue. True: it is gone.
-    async fn delete(&self, message: &Message) -> bool {
-        self.delete_by(&message.receipt_handle).await
-    }
-
-    async fn delete_by(&self, handle: &str) -> bool {
-        let handles = [handle.to_owned()];
-        for _ in 0..TRIES {
-            match self.queue.delete(&handles).await.first() {
-                Some(ReceiptOutcome::Done) => return true,
-                Some(ReceiptOutcome::Retry(_)) => self.pause().await,
-                Some(ReceiptOutcome::Stale(_)) | None => return false,
-            }
-        }
-        false
-    }
-
     /// Makes messages visible again. One that cannot be told so comes back by itself.
     async fn give_back(&self, handles: impl Iterator<Item = String>) {
         let all: Vec<(String, Duration)> = handles.map(|h| (h, Duration::ZERO)).collect();
@@ -549,20 +261,8 @@ fn is_over(record: &Record) -> bool {
     (record.sent || record.dropped) && record.settled_by.is_some()
 }
 
-fn over(end: End, gone: bool) -> Settled {
-    Settled {
-        end,
-        over: true,
-        gone,
-    }
-}
-
-fn table_trouble(error: &LedgerError) -> End {
-    End::Failed(format!("{error}; the list of doubts says how it stands"))
-}
-
 /// What a faithful copy has in common with its original and every other copy.
-fn content(message: &Message) -> Content {
+pub(super) fn content(message: &Message) -> Content {
     let mut hash = Sha256::new();
     let mut add = |part: &[u8]| {
         hash.update((part.len() as u64).to_be_bytes());

@@ -8,7 +8,8 @@ use std::time::Duration;
 use sqs_drain::port::Clock;
 
 use super::{Bench, Difference, Spec, suite};
-use crate::world::ports::{SimSink, SimSource, SimStore};
+use crate::world::ports::{SimSink, SimSource};
+use crate::world::store::SimStore;
 use crate::world::{Core, ProcessPorts, QueueSpec, World};
 
 /// How many schedules each clause is tried under.

@@ -128,7 +128,7 @@ pub struct Core {
     /// All queues.
     pub queues: RefCell<Vec<Queue>>,
     /// Long polls that wait, by queue.
-    pub polls: RefCell<Vec<super::ports::Waiting>>,
+    pub polls: RefCell<Vec<super::polls::Waiting>>,
     /// The checkpoint table.
     pub table: RefCell<Table>,
     /// All processes there ever were, by pid.

@@ -19,12 +19,14 @@ pub mod audit;
 pub mod engine;
 pub mod fault;
 pub mod log;
+pub mod polls;
 pub mod ports;
 pub mod process;
 pub mod queue;
 pub mod rng;
 pub mod schedule;
 mod show;
+pub mod store;
 pub mod table;
 pub mod worker;
 
@@ -197,7 +199,7 @@ impl Core {
         let mut queues = self.queues.borrow_mut();
         let rng = self.rng.borrow_mut().fork();
         queues.push(queue::Queue::new(spec, rng));
-        self.polls.borrow_mut().push(ports::Waiting::default());
+        self.polls.borrow_mut().push(polls::Waiting::default());
         queues.len() - 1
     }
 

@@ -1,25 +1,20 @@
 //! The ports as a simulated process has them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqs_drain::message::{Counts, Message, Outgoing, ReceiptOutcome, SendOutcome};
-use sqs_drain::port::{
-    Change, Clock, Item, Key, Moment, Ports, QueueError, Sink, Source, Store, StoreError, Trouble,
-    WallTimes, Write,
-};
+use sqs_drain::port::{Clock, Moment, Ports, QueueError, Sink, Source, Trouble, WallTimes};
 use tokio_util::sync::CancellationToken;
 
 use super::engine::{Call, Core, Done, Failure, Mood};
 use super::fault::{Fault, Op, Target};
+use super::polls::Poll;
 use super::process::Process;
 use super::queue::Entry;
-use super::show::{
-    origin_of, short_item, short_key, short_name, short_option, short_write, show_receipts,
-    show_received, show_sent, show_stored,
-};
+use super::show::{origin_of, show_receipts, show_received, show_sent};
+use super::store::SimStore;
 
 /// The simulated world as a bundle of ports.
 pub struct Sim;
@@ -34,8 +29,8 @@ impl Ports for Sim {
 /// One process's way to the world.
 #[derive(Clone)]
 pub struct ProcessPorts {
-    core: Rc<Core>,
-    process: Rc<Process>,
+    pub(super) core: Rc<Core>,
+    pub(super) process: Rc<Process>,
 }
 
 impl ProcessPorts {
@@ -78,13 +73,7 @@ impl ProcessPorts {
     }
 }
 
-/// As the adapter reads (`src/aws/dynamo.rs`): so many keys a request, so many requests at a time; and what one answer to a query holds at
-/// most (AWS: 1 MB).
-const BATCH_GET_KEYS: usize = 100;
-const BATCH_GETS_AT_ONCE: usize = 8;
-const QUERY_PAGE_BYTES: usize = 1 << 20;
-
-fn trouble(failure: Failure) -> (Trouble, &'static str) {
+pub(super) fn trouble(failure: Failure) -> (Trouble, &'static str) {
     match failure {
         Failure::Timeout => (Trouble::Unreachable, "timeout"),
         Failure::Refused => (Trouble::Unreachable, "connect"),
@@ -101,161 +90,6 @@ fn queue_error(failure: Failure) -> QueueError {
         kind,
         code: code.into(),
         message: "simulated".into(),
-    }
-}
-
-fn store_error(failure: Failure) -> StoreError {
-    let (kind, code) = trouble(failure);
-    StoreError::Failed {
-        kind,
-        code: code.into(),
-        message: "simulated".into(),
-    }
-}
-
-/// A receive as the queue sees it; kept while it waits.
-pub struct Poll {
-    queue: usize,
-    max: usize,
-    visibility_ms: u64,
-    until_ms: u64,
-    mood: Mood,
-    done: Done<Result<Vec<Message>, QueueError>>,
-}
-
-/// The long polls at a queue.
-#[derive(Default)]
-pub struct Waiting {
-    /// By arrival.
-    polls: BTreeMap<u64, Poll>,
-    /// When each ends, with its arrival.
-    ends: BTreeSet<(u64, u64)>,
-    arrivals: u64,
-    look_ms: Option<u64>,
-}
-
-impl Waiting {
-    fn add(&mut self, arrival: u64, poll: Poll) {
-        self.ends.insert((poll.until_ms, arrival));
-        self.polls.insert(arrival, poll);
-    }
-
-    fn take(&mut self, arrival: u64) -> Option<Poll> {
-        let poll = self.polls.remove(&arrival)?;
-        self.ends.remove(&(poll.until_ms, arrival));
-        Some(poll)
-    }
-}
-
-impl Core {
-    fn poll(self: &Rc<Self>, poll: Poll) {
-        if matches!(poll.mood.fault, Some(Fault::Empty)) {
-            let done = poll.done;
-            self.at(poll.until_ms, move |core| done(core, Ok(Vec::new())));
-            return;
-        }
-        let messages = self.hand_out(&poll);
-        if !messages.is_empty() || self.now() >= poll.until_ms {
-            (poll.done)(self, Ok(messages));
-            return;
-        }
-        let queue = poll.queue;
-        let mut waiting = self.polls.borrow_mut();
-        let waiting = &mut waiting[queue];
-        waiting.arrivals += 1;
-        waiting.add(waiting.arrivals, poll);
-        self.plan_a_look(queue, waiting);
-    }
-
-    /// What the queue gives this poll at this moment.
-    fn hand_out(self: &Rc<Self>, poll: &Poll) -> Vec<Message> {
-        let now = self.now();
-        let mut queues = self.queues.borrow_mut();
-        let queue = &mut queues[poll.queue];
-        let (messages, dead) = queue.receive(now, poll.max, poll.visibility_ms);
-        if let Some(Fault::Copy(count)) = poll.mood.fault {
-            let delay = self.rng.borrow_mut().between(0, 5_000);
-            if let Some(origin) = queue.copy_one(now, &messages, count, delay) {
-                self.note(format_args!("  the queue copies m{origin}"));
-            }
-        }
-        if matches!(poll.mood.fault, Some(Fault::Twice | Fault::Echo(_))) {
-            let origins = messages
-                .iter()
-                .filter_map(|m| super::queue::origin(&m.body));
-            queue.unheard.extend(origins);
-        }
-        if let Some((dead_letters, _)) = queue.spec.redrive {
-            for stored in dead {
-                let origin = stored.payload.origin();
-                self.note(format_args!("  dead-lettered {origin:?}"));
-                queues[dead_letters].take_over(now, stored);
-            }
-        }
-        messages
-    }
-
-    /// One look at the waiting polls at a time: when the first of them ends or the next message becomes visible.
-    fn plan_a_look(self: &Rc<Self>, queue: usize, waiting: &mut Waiting) {
-        let Some((end, _)) = waiting.ends.first() else {
-            return;
-        };
-        let next = self.queues.borrow()[queue].next_visible_ms(self.now());
-        self.look_at(queue, waiting, next.map_or(*end, |at| at.min(*end)));
-    }
-
-    /// An earlier look takes the place of a later one.
-    fn look_at(self: &Rc<Self>, queue: usize, waiting: &mut Waiting, at_ms: u64) {
-        if waiting.look_ms.is_none_or(|planned| at_ms < planned) {
-            waiting.look_ms = Some(at_ms);
-            self.at(at_ms, move |core| core.poll_again(queue, at_ms));
-        }
-    }
-
-    fn poll_again(self: &Rc<Self>, queue: usize, at_ms: u64) {
-        let now = self.now();
-        let mut arrivals: Vec<u64> = {
-            let mut waiting = self.polls.borrow_mut();
-            let waiting = &mut waiting[queue];
-            if waiting.look_ms != Some(at_ms) {
-                return;
-            }
-            waiting.look_ms = None;
-            match self.queues.borrow()[queue].has_visible(now) {
-                true => waiting.polls.keys().copied().collect(),
-                // With thousands that wait only those are looked at whose time has come.
-                false => {
-                    let ended = waiting.ends.range(..=(now, u64::MAX));
-                    ended.map(|(_, arrival)| *arrival).collect()
-                }
-            }
-        };
-        arrivals.sort_unstable();
-        for arrival in arrivals {
-            let Some(poll) = self.polls.borrow_mut()[queue].take(arrival) else {
-                continue;
-            };
-            let some = self.queues.borrow()[queue].has_visible(now);
-            let messages = match some {
-                true => self.hand_out(&poll),
-                false => Vec::new(),
-            };
-            if !messages.is_empty() || now >= poll.until_ms {
-                (poll.done)(self, Ok(messages));
-            } else {
-                self.polls.borrow_mut()[queue].add(arrival, poll);
-            }
-        }
-        let mut waiting = self.polls.borrow_mut();
-        self.plan_a_look(queue, &mut waiting[queue]);
-    }
-
-    /// Something may have become visible.
-    pub fn stir(self: &Rc<Self>, queue: usize) {
-        let mut waiting = self.polls.borrow_mut();
-        if !waiting[queue].polls.is_empty() {
-            self.look_at(queue, &mut waiting[queue], self.now());
-        }
     }
 }
 
@@ -501,148 +335,6 @@ impl Sink for SimSink {
             .core
             .call(&self.at.process, call, || text, effect)
             .await
-    }
-}
-
-/// The checkpoint table.
-pub struct SimStore {
-    at: ProcessPorts,
-}
-
-fn failed_store<T: 'static>() -> Box<dyn Fn(Failure) -> Result<T, StoreError>> {
-    Box::new(|f| Err(store_error(f)))
-}
-
-impl SimStore {
-    fn call<T: 'static>(
-        &self,
-        op: Op,
-        about: String,
-        show: fn(&Result<T, StoreError>) -> String,
-    ) -> Call<Result<T, StoreError>> {
-        Call {
-            op,
-            target: Target::Table,
-            about,
-            limit_ms: self.at.core.timings.get().table_timeout_ms,
-            failed: failed_store(),
-            show,
-        }
-    }
-}
-
-impl Store for SimStore {
-    async fn write(&self, write: Write) -> Result<Item, StoreError> {
-        let about = write.key.to_string();
-        self.at.process.ask(1, 0, 0, 1);
-        if let Change::Update { set, .. } = &write.change
-            && write.key.sk == "beat"
-            && set.contains_key("v")
-        {
-            // Only its own beat is numbered by a process.
-            let mut name = self.at.process.beats_as.borrow_mut();
-            name.get_or_insert_with(|| write.key.clone());
-        }
-        let text = match self.at.core.logged() {
-            true => short_write(&write),
-            false => String::new(),
-        };
-        let effect = Rc::new(move |core: &Rc<Core>, _: &Mood, done: Done<_>| {
-            let answer = core.table.borrow_mut().write(core.now(), &write);
-            if answer.is_ok() {
-                core.audit.borrow_mut().written(core, &write);
-            }
-            done(core, answer);
-        });
-        self.at
-            .core
-            .call(
-                &self.at.process,
-                self.call(Op::Write, about, |a| show_stored(a, short_item)),
-                || text,
-                effect,
-            )
-            .await
-    }
-
-    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, StoreError> {
-        let keys = keys.to_vec();
-        let (now, requests) = (self.at.core.now(), keys.len().div_ceil(BATCH_GET_KEYS));
-        self.at
-            .process
-            .ask(0, keys.len() as u64, 0, requests as u64);
-        if let [key] = &keys[..]
-            && key.sk == "run"
-        {
-            self.at.process.looks_at_the_run(now);
-        }
-        let about = keys.iter().map(Key::to_string).collect();
-        let text = match self.at.core.logged() {
-            true => keys.iter().map(short_key).collect::<Vec<_>>().join(", "),
-            false => String::new(),
-        };
-        let effect = Rc::new(move |core: &Rc<Core>, _: &Mood, done: Done<_>| {
-            let mut table = core.table.borrow_mut();
-            let items = keys.iter().map(|key| table.read(core.now(), key)).collect();
-            drop(table);
-            let rounds = requests.div_ceil(BATCH_GETS_AT_ONCE);
-            core.after_rounds(rounds, move |core| done(core, Ok(items)));
-        });
-        self.at
-            .core
-            .call(
-                &self.at.process,
-                self.call(Op::Get, about, |a| {
-                    show_stored(a, |items: &Vec<Option<Item>>| {
-                        items.iter().map(short_option).collect::<Vec<_>>().join(" ")
-                    })
-                }),
-                || text,
-                effect,
-            )
-            .await
-    }
-
-    async fn query(&self, pk: &str, prefix: &str) -> Result<Vec<(String, Item)>, StoreError> {
-        let (pk, prefix) = (pk.to_owned(), prefix.to_owned());
-        let about = format!("{pk}/{prefix}");
-        let text = format!("{}/{prefix}*", short_name(&pk));
-        let process = self.at.process.clone();
-        let effect = Rc::new(move |core: &Rc<Core>, _: &Mood, done: Done<_>| {
-            let (items, bytes) = core.table.borrow_mut().query(core.now(), &pk, &prefix);
-            let pages = bytes.div_ceil(QUERY_PAGE_BYTES).max(1);
-            process.ask(0, 0, items.len() as u64, pages as u64);
-            core.after_rounds(pages, move |core| done(core, Ok(items)));
-        });
-        self.at
-            .core
-            .call(
-                &self.at.process,
-                self.call(Op::Query, about, |a| {
-                    show_stored(a, |items: &Vec<(String, Item)>| {
-                        items
-                            .iter()
-                            .map(|(sk, item)| format!("{} {}", short_name(sk), short_item(item)))
-                            .collect::<Vec<_>>()
-                            .join(", ")
-                    })
-                }),
-                || text,
-                effect,
-            )
-            .await
-    }
-}
-
-impl Core {
-    /// What is answered in so many round trips, one after the other: the first is the call's own.
-    fn after_rounds(self: &Rc<Self>, rounds: usize, answer: impl FnOnce(&Rc<Core>) + 'static) {
-        let Some(more) = rounds.checked_sub(2) else {
-            return answer(self);
-        };
-        let t = self.timings.get();
-        let round_ms = t.leg_min_ms + t.leg_max_ms;
-        self.at(self.now() + (more as u64 + 1) * round_ms, answer);
     }
 }
 
