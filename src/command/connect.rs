@@ -139,7 +139,7 @@ pub fn table_failure(table: &str, error: &StoreError) -> Failure {
         } => (
             ExitCode::Refused,
             format!(
-                "the table '{table}' does not exist: create it with `sqs-drain init --table {table}`"
+                "the table '{table}' does not exist: check its name, the account and the region (AWS_REGION), or create it with `sqs-drain init --table {table}`"
             ),
         ),
         StoreError::Failed {
@@ -226,7 +226,7 @@ pub async fn check_table(clients: &Clients, table: &str) -> Result<(), Failure> 
     let refused = |line: String| Err(Failure::new(ExitCode::Refused, line));
     match facts {
         None => refused(format!(
-            "the table '{table}' does not exist: create it with `sqs-drain init --table {table}`, or run without a journal (--no-journal)"
+            "the table '{table}' does not exist: check its name, the account and the region (AWS_REGION), or create it with `sqs-drain init --table {table}`"
         )),
         Some(facts) if !facts.keyed => refused(another_table(table)),
         Some(facts) if !facts.active => refused(format!(

@@ -168,7 +168,8 @@ fn write_settings(plan: &Plan, route: &RoutePlan, queues: &Queues, out: &mut Str
     };
     let _ = writeln!(out, "  {:<12} {rate}", "rate");
     if let Some(rate) = route.rate {
-        let left = Duration::from_secs_f64((queues.source.counts.total() as f64 / rate).min(1e9));
+        let left = queues.source.counts.total() as f64 / rate;
+        let left = Duration::from_secs(left.min(1e9).ceil() as u64);
         let _ = writeln!(
             out,
             "  {:<12} what the source holds takes at least {}",

@@ -292,24 +292,31 @@ fn write_table(name: &str, route: &RouteStatus, out: &mut String) -> std::fmt::R
     )?;
     writeln!(
         out,
-        "  {} possible duplicates, {} doubts settled",
+        "  {} possible duplicates, {} doubts settled by the runs",
         t.possible_duplicates, t.doubts_settled,
     )?;
     let doubts = route.doubts.iter().filter(|d| d.state.is_doubt()).count();
     let others = route.doubts.len() - doubts;
-    for (n, one, more, words) in [
-        (doubts, "doubt", "doubts", "doubts list"),
+    let open = |d: &&Doubt| d.state.is_open_doubt();
+    let open = match route.doubts.iter().filter(open).count() {
+        0 => ", all ended".to_owned(),
+        n if n == doubts => ", still open".to_owned(),
+        n => format!(", {n} still open"),
+    };
+    for (n, one, more, how, words) in [
+        (doubts, "doubt", "doubts", open.as_str(), "doubts list"),
         (
             others,
             "rejected or parked message",
             "rejected or parked messages",
+            "",
             "status --json",
         ),
     ] {
         if n > 0 {
             let what = if n == 1 { one } else { more };
             let command = command(words, &route.run_id, &route.table);
-            writeln!(out, "  {n} {what}, listed by `{command}`")?;
+            writeln!(out, "  {n} {what}{how}, listed by `{command}`")?;
         }
     }
     writeln!(

@@ -115,7 +115,13 @@ async fn chosen(
         .filter(|t| t.state().is_open_doubt())
         .map(|t| (t.id, t.id.to_string()))
         .collect();
-    tracing::info!(run, doubts = left.len(), "settling all doubts of the run");
+    let words = match args.send {
+        true => {
+            "settling all doubts of the run: each may have been delivered before, and is then delivered twice"
+        }
+        false => "settling all doubts of the run",
+    };
+    tracing::info!(run, doubts = left.len(), "{words}");
     Ok(Ok(left))
 }
 

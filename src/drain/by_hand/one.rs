@@ -278,7 +278,8 @@ impl<P: Ports> Pass<'_, P> {
             false => String::new(),
         };
         End::Failed(format!(
-            "{before}its copy was not found in the hold queue: it may be in flight there, or gone"
+            "{before}its copy was not found in the hold queue, where another call that was killed hides it for up to {} s: run the command again then",
+            self.hand.settings.timings.visibility.as_secs()
         ))
     }
 

@@ -219,6 +219,8 @@ async fn held_messages_are_settled_once_each() {
         (left[0].body.clone(), left[0].state),
         (sample(99).body, State::Visible)
     );
+    let status = call(&world, &format!("status r --table {TABLE}")).await;
+    status.exits(0).says(&["4 doubts, all ended, listed by"]);
     let gone = settle(&world, "--send --all", HOLD).await.exits(0);
     gone.says(&["0 sent, 0 dropped, 0 already"]);
 }

@@ -151,7 +151,7 @@ async fn check_tells_all_that_is_wrong() {
         "FAIL hold: the hold queue 'away' does not exist",
         "FAIL reject: the reject queue 'gone' does not exist",
         "ok   permissions on the source: sqs:DeleteMessage",
-        "FAIL table: the table 'none' does not exist: create it with `sqs-drain init --table none`",
+        "FAIL table: the table 'none' does not exist: check its name, the account and the region (AWS_REGION), or create it with `sqs-drain init --table none`",
         "ok   aws: region us-east-1",
     ]);
     assert_eq!(done.out.matches("FAIL").count(), 4, "{}", done.out);
@@ -372,7 +372,7 @@ async fn status_counts_what_a_dead_process_left_although_nobody_has_swept_it() {
     assert_eq!(list.exits(0).out.lines().count(), 3);
     let text = call(&world, &format!("status r --table {TABLE}")).await;
     let text = text.exits(0).out;
-    let listed = format!("  3 doubts, listed by `sqs-drain doubts list r --table {TABLE}`");
+    let listed = format!("  3 doubts, still open, listed by `sqs-drain doubts list r --table {TABLE}`");
     assert!(text.contains(&listed), "{text}");
     assert_eq!(paste(&world, &text).await, 1, "{text}");
 }
