@@ -36,7 +36,6 @@ pub use items::{
     Beat, Doing, Grant, Listed, Owner, Registration, RunItem, StoredPage, Tally, Trouble,
 };
 pub use process::Beaten;
-pub use record::Content;
 
 /// How long an id's record outlives its last change: the longest SQS retention (14 days) and a day.
 const RECORD_KEPT: Duration = Duration::from_secs(15 * 86_400);

@@ -3,9 +3,6 @@
 use super::items::{item, n, read_record, s};
 use super::*;
 
-/// A hash of what a message has in common with its faithful copies.
-pub type Content = [u8; 32];
-
 impl<P: Ports> Ledger<P> {
     /// The records of ids, one answer per id; an id without a record has an empty one.
     ///
@@ -95,36 +92,6 @@ impl<P: Ports> Ledger<P> {
         Ok(found
             .and_then(|i| super::items::Reader(&i).opt_s("id"))
             .map(|text| Id::of(&text)))
-    }
-
-    /// Notes what the copies of a message contain, so that one of which the table knows no name is found to be a copy of it.
-    ///
-    /// # Errors
-    /// When the table cannot be written.
-    pub async fn note_content(&self, id: Id, content: &Content) -> Result<(), LedgerError> {
-        let set = item([("id", s(&id.to_string()))]);
-        self.put(self.content_key(content), Vec::new(), set, RECORD_KEPT)
-            .await?;
-        Ok(())
-    }
-
-    /// Of which message each of these is the content, where that was noted.
-    ///
-    /// # Errors
-    /// When the table cannot be read.
-    pub async fn ids_of(&self, contents: &[Content]) -> Result<Vec<Option<Id>>, LedgerError> {
-        let keys: Vec<Key> = contents.iter().map(|c| self.content_key(c)).collect();
-        let found = self.store.get(&keys).await?;
-        let id_in = |i: &Item| super::items::Reader(i).opt_s("id");
-        Ok(found
-            .iter()
-            .map(|i| i.as_ref().and_then(id_in).map(|text| Id::of(&text)))
-            .collect())
-    }
-
-    fn content_key(&self, content: &Content) -> Key {
-        let hex: String = content.iter().map(|byte| format!("{byte:02x}")).collect();
-        Key::new(format!("held#{}#{hex}", self.source), "content")
     }
 
     /// Notes that the destination refused the message in this run and that it stays hidden in the source.

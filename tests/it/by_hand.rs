@@ -1,5 +1,5 @@
 //! `doubts settle` in the simulated world: killed or left without an answer at every one of its calls, and called again. Nothing is sent
-//! twice without being asked for, nothing is lost, and in the end every doubt is settled and the hold queue is empty.
+//! twice without being asked for, nothing is lost, and in the end every doubt is settled and its copy out of the hold queue.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -134,7 +134,28 @@ fn in_hold(setup: &Setup, world: &World) -> usize {
     world.queues.borrow()[setup.hold()].stored.len()
 }
 
-/// Nothing is left to settle: every doubt was sent or dropped, and no copy lies in the hold queue but such as nobody can tell from a stranger's.
+/// How many copies lie in the hold queue whose name the table does not know: left by sends into it whose answer was lost. Nobody can tell them
+/// from a stranger's, so they are not touched. Of a FIFO hold queue's copies the deduplication id says whose they are.
+fn strangers(setup: &Setup, world: &World) -> usize {
+    let held = world.audit.borrow().originals.len();
+    let known = world.table.borrow();
+    let known: Vec<&str> = known
+        .items()
+        .filter(|(key, _)| key.sk == "held")
+        .filter_map(|(key, _)| key.pk.rsplit('#').next())
+        .collect();
+    assert!(known.len() <= held, "a name for each message at most");
+    let queues = world.queues.borrow();
+    let stored = queues[setup.hold()].stored.iter();
+    match setup.fifo {
+        true => 0,
+        false => stored
+            .filter(|copy| !known.contains(&copy.message_id.as_str()))
+            .count(),
+    }
+}
+
+/// Nothing is left to settle: every doubt was sent or dropped, and of what lies in the hold queue the table knows nothing.
 fn assert_over(setup: &Setup, world: &World, what: &str) {
     let open = states(world);
     let open: Vec<_> = open.iter().filter(|(_, s)| s.is_open_doubt()).collect();
@@ -145,14 +166,14 @@ fn assert_over(setup: &Setup, world: &World, what: &str) {
     );
     assert_eq!(
         in_hold(setup, world),
-        0,
+        strangers(setup, world),
         "{what}: copies left\n{}",
         world.log.borrow().text()
     );
 }
 
 #[test]
-fn every_held_message_is_sent_once_and_no_copy_of_it_stays() {
+fn every_held_message_is_sent_once_and_its_copy_goes() {
     for setup in [strict(false), strict(true)] {
         let mut world = held(&setup, true);
         let held = states(&world).len();
@@ -170,7 +191,7 @@ fn every_held_message_is_sent_once_and_no_copy_of_it_stays() {
 }
 
 #[test]
-fn every_held_message_is_dropped_and_no_copy_of_it_stays() {
+fn every_held_message_is_dropped_and_its_copy_goes() {
     let setup = strict(false);
     let mut world = held(&setup, true);
     let ends = settle(&setup, &mut world, Action::Drop);

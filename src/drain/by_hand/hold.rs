@@ -1,16 +1,15 @@
 //! Settling what lies in the hold queue: it is read through once, and each copy asked for is sent or dropped.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use sha2::{Digest, Sha256};
 
 use super::{Action, End, Hand};
 use crate::journal::Record;
-use crate::ledger::{Content, LedgerError};
-use crate::message::{BATCH_ENTRIES, Id, Message, Value};
+use crate::ledger::LedgerError;
+use crate::message::{BATCH_ENTRIES, Id, Message};
 use crate::pace::{Pacer, share_of};
 use crate::port::{Clock, Moment, Ports, Source};
 
@@ -45,8 +44,9 @@ struct Seen {
     ended: HashMap<Id, bool>,
     /// Everything received that stays: the newest handle by the hold queue's message id.
     stays: HashMap<String, String>,
-    /// Those of which the table does not know the name: what they contain.
-    unknown: Vec<(String, Content)>,
+    /// How many of them the table knows nothing of: strangers, and copies left by a send into the hold queue whose answer was lost (the
+    /// message was put there again). Equal content proves nothing: two messages may be alike, and both owed. So none is touched.
+    unknown: u64,
     /// What kept it from being read through.
     trouble: Option<String>,
 }
@@ -104,9 +104,11 @@ impl<'a, P: Ports> Pass<'a, P> {
             self.settle_batch(&wanted, messages, deadline, &mut seen, &mut tell)
                 .await;
         }
-        let unknown = std::mem::take(&mut seen.unknown);
-        if let Err(error) = self.remove_surplus(unknown, &mut seen.stays).await {
-            tracing::error!(%error, "the checkpoint table cannot be read");
+        if seen.unknown > 0 {
+            tracing::info!(
+                messages = seen.unknown,
+                "the hold queue has messages of which the table knows nothing: they are left there"
+            );
         }
         self.give_back(seen.stays.into_values()).await;
         for (id, record) in wanted {
@@ -146,10 +148,7 @@ impl<'a, P: Ports> Pass<'a, P> {
                     over.push((id, message));
                 }
                 Ok(Copy::Other) => {}
-                Ok(Copy::Unknown) => {
-                    let content = content(&message);
-                    seen.unknown.push((message.message_id, content));
-                }
+                Ok(Copy::Unknown) => seen.unknown += 1,
                 Err(error) => {
                     tracing::error!(%error, "the checkpoint table cannot be read");
                     seen.trouble = Some(error.to_string());
@@ -164,8 +163,7 @@ impl<'a, P: Ports> Pass<'a, P> {
         };
         let settled = first.into_iter().map(|(id, message)| async move {
             let name = message.message_id.clone();
-            let may_have_more = wanted.get(&id).is_some_and(|r| r.holding);
-            let settled = self.settle_one(id, message, may_have_more, deadline).await;
+            let settled = self.settle_one(id, message, deadline).await;
             (id, name, settled)
         });
         let mut settled = std::pin::pin!(stream::iter(settled).buffer_unordered(at_once));
@@ -182,44 +180,6 @@ impl<'a, P: Ports> Pass<'a, P> {
                 tracing::info!(%id, "another copy of it is out of the hold queue, which nobody is owed");
             }
         }
-    }
-
-    /// A send into the hold queue whose answer was lost may have left a copy whose name the table does not know; the message was put there
-    /// again. When that one is settled, what has the same content is that copy.
-    async fn remove_surplus(
-        &self,
-        unknown: Vec<(String, Content)>,
-        stays: &mut HashMap<String, String>,
-    ) -> Result<(), LedgerError> {
-        let contents: Vec<Content> = unknown.iter().map(|(_, content)| *content).collect();
-        let of = self.hand.ledger.ids_of(&contents).await?;
-        let ids: Vec<Id> = of.iter().flatten().copied().collect();
-        let records = self.hand.ledger.records(&ids).await?;
-        let over: HashSet<Id> = ids
-            .into_iter()
-            .zip(&records)
-            .filter(|(_, record)| is_over(record))
-            .map(|(id, _)| id)
-            .collect();
-        let mut left = 0;
-        for ((name, _), id) in unknown.iter().zip(of) {
-            let (Some(id), Some(handle)) = (id.filter(|id| over.contains(id)), stays.get(name))
-            else {
-                left += 1;
-                continue;
-            };
-            if self.delete_by(handle).await {
-                tracing::info!(%id, "another copy of it is out of the hold queue: the answer to its send was lost");
-                stays.remove(name);
-            }
-        }
-        if left > 0 {
-            tracing::info!(
-                messages = left,
-                "the hold queue has messages of which the table knows nothing: they are left there"
-            );
-        }
-        Ok(())
     }
 
     /// Of which id of the source a message in the hold queue is the copy. A FIFO hold queue's copies carry it themselves, as deduplication id.
@@ -259,29 +219,4 @@ impl<'a, P: Ports> Pass<'a, P> {
 /// Whether a record says that its message was settled by hand, to the end: nobody is owed a copy.
 fn is_over(record: &Record) -> bool {
     (record.sent || record.dropped) && record.settled_by.is_some()
-}
-
-/// What a faithful copy has in common with its original and every other copy.
-pub(super) fn content(message: &Message) -> Content {
-    let mut hash = Sha256::new();
-    let mut add = |part: &[u8]| {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    };
-    add(message.body.as_bytes());
-    for text in [&message.group_id, &message.trace_header] {
-        add(&[u8::from(text.is_some())]);
-        add(text.as_deref().unwrap_or_default().as_bytes());
-    }
-    let mut attributes: Vec<_> = message.attributes.iter().collect();
-    attributes.sort_by_key(|a| &a.name);
-    for attribute in attributes {
-        add(attribute.name.as_bytes());
-        add(attribute.data_type.as_bytes());
-        match &attribute.value {
-            Value::Text(text) => add(text.as_bytes()),
-            Value::Binary(bytes) => add(bytes),
-        }
-    }
-    hash.finalize().into()
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::copy::{destination_of, group_of, outgoing};
-use super::hold::{Pass, content};
+use super::hold::Pass;
 use super::{Action, End, Hand, is_open};
 use crate::journal::{Fact, Record, RecordState};
 use crate::ledger::{LedgerError, Transition};
@@ -39,19 +39,8 @@ impl Settled {
 }
 
 impl<P: Ports> Pass<'_, P> {
-    /// Settles the copy of a message. `may_have_more`: the hold queue may have taken others whose names the table does not know.
-    pub(super) async fn settle_one(
-        &self,
-        id: Id,
-        message: Message,
-        may_have_more: bool,
-        deadline: Moment,
-    ) -> Settled {
-        if may_have_more
-            && let Err(error) = self.hand.ledger.note_content(id, &content(&message)).await
-        {
-            return Settled::not(table_trouble(&error));
-        }
+    /// Settles the copy of a message.
+    pub(super) async fn settle_one(&self, id: Id, message: Message, deadline: Moment) -> Settled {
         match self.action {
             Action::Send { again } => self.send(id, message, again, deadline).await,
             Action::Drop => self.drop(id, &message).await,
@@ -278,7 +267,7 @@ impl<P: Ports> Pass<'_, P> {
             false => String::new(),
         };
         End::Failed(format!(
-            "{before}its copy was not found in the hold queue, where another call that was killed hides it for up to {} s: run the command again then",
+            "{before}its copy was not found in the hold queue, where another call that was killed hides it for up to {} s, and others of its group may stand before it: run the command again then",
             self.hand.settings.timings.visibility.as_secs()
         ))
     }

@@ -372,7 +372,8 @@ async fn status_counts_what_a_dead_process_left_although_nobody_has_swept_it() {
     assert_eq!(list.exits(0).out.lines().count(), 3);
     let text = call(&world, &format!("status r --table {TABLE}")).await;
     let text = text.exits(0).out;
-    let listed = format!("  3 doubts, still open, listed by `sqs-drain doubts list r --table {TABLE}`");
+    let listed =
+        format!("  3 doubts, still open, listed by `sqs-drain doubts list r --table {TABLE}`");
     assert!(text.contains(&listed), "{text}");
     assert_eq!(paste(&world, &text).await, 1, "{text}");
 }
