@@ -4,10 +4,10 @@
 #
 #   jobdef/check/image.sh WORK [CONTEXT]
 #
-# WORK is a directory that is kept between runs (bases, layers). CONTEXT is the checkout to build, by default this one. The
+# WORK is a directory that is kept between runs (the bases). CONTEXT is the checkout to build, by default this one. The
 # variable IMAGE_PROFILE is the cargo profile of the build, by default the Dockerfile's own.
 # Leaves WORK/rootfs (the image's file system), WORK/config.json (its configuration) and WORK/build.log.
-# Needs root, cargo, buildah and debootstrap, and exits 77 with a line that says so where it cannot have them.
+# Needs root, cargo, buildah, debootstrap and 4 GB of disk, and exits 77 with a line that says so where it cannot have them.
 set -euo pipefail
 
 work=$(mkdir -p "$1" && cd "$1" && pwd)
@@ -19,6 +19,8 @@ skip() { echo "image: skipped: $*" >&2; exit 77; }
 [ "$(id -u)" = 0 ] || skip "needs root for chroot"
 unshare --mount --pid --fork true 2>/dev/null || skip "needs namespaces of its own, which this machine does not give even to root"
 command -v cargo >/dev/null || skip "needs cargo"
+free_kb=$(df --output=avail "$work" | tail -n 1)
+[ "$free_kb" -ge 4000000 ] || skip "needs 4 GB of disk where $work is, there are $((free_kb / 1000000))"
 for tool in buildah debootstrap; do
   command -v $tool >/dev/null && continue
   command -v apt-get >/dev/null || skip "needs $tool"
@@ -68,11 +70,12 @@ if ! buildah_ inspect --type image localhost/sqs-drain-runtime >/dev/null 2>&1; 
 fi
 
 # The build itself: the Dockerfile as it is, the bases by its build arguments, crates from this machine's registry cache.
+# Without layers: with this storage driver each is a whole copy of all before it, and seven of those are 6 GB.
 (cd "$context" && cargo fetch --locked --quiet)
 sysroot=$(cd "$context" && rustc --print sysroot)
 mkdir -p "${CARGO_HOME:-$HOME/.cargo}/registry"
 nice -n 10 "$(command -v buildah)" --storage-driver vfs --root "$work/storage" --runroot "$work/run" bud \
-  --isolation chroot --layers --pull-never \
+  --isolation chroot --layers=false --force-rm --pull-never \
   --build-arg BUILDER_IMAGE=localhost/sqs-drain-builder --build-arg RUNTIME_IMAGE=localhost/sqs-drain-runtime \
   ${IMAGE_PROFILE:+--build-arg PROFILE="$IMAGE_PROFILE"} --build-arg VERSION=check \
   --build-arg REVISION="$(git -C "$context" rev-parse HEAD 2>/dev/null || echo none)" \
