@@ -5,8 +5,6 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
-
 use super::context::{Context, Journal};
 use super::settings::Settings;
 use super::sweep;
@@ -202,7 +200,7 @@ async fn coordinate<P: Ports>(
             sweep::fence_and_sweep(ctx, journal, process, seen).await
         }
     });
-    all_of(sweeps).await?;
+    sweep::all_of(AT_ONCE, sweeps).await?;
     if run.ended && run.epoch >= journal.epoch {
         // They are being told, see `declare_end`, or find out.
         if living.len() <= 1 {
@@ -213,16 +211,6 @@ async fn coordinate<P: Ports>(
     // Where not everybody can have a share the coordinator has one: it says when the run is over, and must hear the source.
     living.sort_by_key(|(process, _)| process.process != journal.me.process);
     share_out(ctx, journal, run, &living).await
-}
-
-/// Awaits all, [`AT_ONCE`] at a time and in order; the first error ends it.
-async fn all_of<T>(
-    tasks: impl Iterator<Item = impl Future<Output = Result<T, LedgerError>>>,
-) -> Result<Vec<T>, LedgerError> {
-    futures::stream::iter(tasks)
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await
 }
 
 /// How many processes there are, as they are told: exactly up to 16, then the next power of two, so that with thousands of them
@@ -294,7 +282,7 @@ async fn share_out<P: Ports>(
             let committed = as_limit(stored.grant.share).max(as_limit(stored.doing.share));
             Ok((grant, committed))
         });
-    let lowered = all_of(lowers).await?;
+    let lowered = sweep::all_of(AT_ONCE, lowers).await?;
     // Within a second the messages of whoever has just gone may lie unevenly: its share is free when that second is over.
     if run.rate >= 0 && ctx.now().since(ctx.last_death.get()) < SECOND {
         return Ok(());
@@ -319,7 +307,7 @@ async fn share_out<P: Ports>(
     let raises = raises
         .iter()
         .map(|(process, grant)| journal.ledger.grant(&process.process, grant));
-    all_of(raises).await?;
+    sweep::all_of(AT_ONCE, raises).await?;
     Ok(())
 }
 
@@ -351,7 +339,7 @@ pub async fn declare_end<P: Ports>(
         let grants = some
             .iter()
             .map(|(name, grant)| journal.ledger.grant(name, grant));
-        all_of(grants).await?;
+        sweep::all_of(AT_ONCE, grants).await?;
         if some.len() < AT_ONCE {
             return Ok(());
         }

@@ -65,22 +65,28 @@ pub async fn sweep<P: Ports>(
         if pages.is_empty() {
             break;
         }
-        let firm = a_few_at_once(pages.into_iter().map(|stored| async move {
-            let firm = stored.sealed
-                || stored.page.entries.is_empty()
-                || ledger
-                    .seal_page(&of.process, stored.lane, stored.sequence)
-                    .await?;
-            // What has changed since is read again.
-            Ok(firm.then_some(stored))
-        }))
+        let firm = all_of(
+            PAGES_AT_ONCE,
+            pages.into_iter().map(|stored| async move {
+                let firm = stored.sealed
+                    || stored.page.entries.is_empty()
+                    || ledger
+                        .seal_page(&of.process, stored.lane, stored.sequence)
+                        .await?;
+                // What has changed since is read again.
+                Ok(firm.then_some(stored))
+            }),
+        )
         .await?;
         let firm: Vec<StoredPage> = firm.into_iter().flatten().collect();
-        let settled = a_few_at_once(firm.iter().map(|stored| async move {
-            let (facts, totals) = stored.page.settle_for_the_dead();
-            write_facts(ledger, of, &facts, by).await?;
-            Ok((stored.lane, stored.sequence, totals))
-        }))
+        let settled = all_of(
+            PAGES_AT_ONCE,
+            firm.iter().map(|stored| async move {
+                let (facts, totals) = stored.page.settle_for_the_dead();
+                write_facts(ledger, of, &facts, by).await?;
+                Ok((stored.lane, stored.sequence, totals))
+            }),
+        )
         .await?;
         let lanes: Vec<_> = settled
             .into_iter()
@@ -89,7 +95,8 @@ pub async fn sweep<P: Ports>(
         ledger.fold(of, Some(stop), &lanes).await?;
         folded = true;
         // An empty page was not sealed: when something was written to it meanwhile it stays, and is read again.
-        a_few_at_once(
+        all_of(
+            PAGES_AT_ONCE,
             firm.iter()
                 .map(|stored| ledger.delete_page(&of.process, stored.lane, stored.sequence)),
         )
@@ -101,11 +108,16 @@ pub async fn sweep<P: Ports>(
     ledger.deregister(&of.process).await
 }
 
-async fn a_few_at_once<T>(
+/// Awaits all, so many at a time and in order; the first error ends it.
+///
+/// # Errors
+/// The first that a task ends with.
+pub async fn all_of<T>(
+    at_once: usize,
     tasks: impl Iterator<Item = impl Future<Output = Result<T, LedgerError>>>,
 ) -> Result<Vec<T>, LedgerError> {
     futures::stream::iter(tasks)
-        .buffer_unordered(PAGES_AT_ONCE)
+        .buffered(at_once)
         .try_collect()
         .await
 }

@@ -274,11 +274,7 @@ impl<P: Ports> Pass<'_, P> {
 
     /// Deletes a copy from the hold queue. True: it is gone.
     pub(super) async fn delete(&self, message: &Message) -> bool {
-        self.delete_by(&message.receipt_handle).await
-    }
-
-    pub(super) async fn delete_by(&self, handle: &str) -> bool {
-        let handles = [handle.to_owned()];
+        let handles = [message.receipt_handle.clone()];
         for _ in 0..TRIES {
             match self.queue.delete(&handles).await.first() {
                 Some(ReceiptOutcome::Done) => return true,
