@@ -356,14 +356,26 @@ pub fn settings(
     };
     // What all processes of a run must have in common, in an order that does not change.
     let fingerprint = serde_json::json!({
-        "to": arns(sinks),
-        "hold": hold.map(|q| &q.arn),
-        "reject": reject.map(|q| &q.arn),
-        "delivery": format!("{delivery:?}"),
-        "rate": route.rate,
-        "burst": route.burst,
-        "group_from": format!("{:?}", route.group_from()),
-        "lease_ms": route.timings.lease.as_millis() as u64,
+        "--to": arns(sinks),
+        "--hold": hold.map(|q| &q.arn),
+        "--reject": reject.map(|q| &q.arn),
+        "--delivery": match delivery {
+            Delivery::AtLeastOnce => "at-least-once",
+            Delivery::AtMostOnce => "at-most-once",
+        },
+        "--rate": route.rate,
+        "--burst": route.burst,
+        "--group-from": match route.group_from() {
+            plan::GroupFrom::Source => "source".to_owned(),
+            plan::GroupFrom::Id => "id".to_owned(),
+            plan::GroupFrom::Attribute(name) => format!("attribute:{name}"),
+            plan::GroupFrom::Constant(text) => format!("constant:{text}"),
+        },
+        "--deduplication-id": match route.deduplication_id {
+            plan::DeduplicationId::MessageId => "message-id",
+            plan::DeduplicationId::Original => "original",
+        },
+        "--lease": format!("{}s", route.timings.lease.as_secs_f64()),
     })
     .to_string();
     let t = &route.timings;

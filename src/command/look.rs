@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Failure;
 use super::connect::{Real, describe, queue_failure};
 use crate::aws::Clients;
+use crate::drain::settings::difference;
 use crate::exit::ExitCode;
 use crate::ledger::{Ledger, LedgerError};
 use crate::message::Counts;
@@ -181,7 +182,11 @@ pub async fn start(
             (false, _) => dead += 1,
             (true, true) if same => mine += 1,
             (true, true) => {
-                let words = format!("the run '{run_id}' is under way with other settings");
+                let there = run.as_ref().map_or("", |r| &r.settings);
+                let words = format!(
+                    "the run '{run_id}' is under way with other settings{}",
+                    difference(there, fingerprint)
+                );
                 return Ok(Start::Refused(words));
             }
             (true, false) => {

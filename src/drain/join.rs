@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::context::Journal;
-use super::settings::{Cutoff, Settings};
+use super::settings::{Cutoff, Settings, difference};
 use super::sweep;
 use crate::ledger::{Grant, Ledger, LedgerError, Registration, RunItem};
 use crate::pace::{Share, UNLIMITED, share_of};
@@ -116,7 +116,7 @@ pub async fn join<P: Ports>(
         && owner.run != run
     {
         sweep::sweep(&ledger, me, "refused", &process).await?;
-        return Err(refusal(&owner.run, false));
+        return Err(refusal(&owner.run, None));
     }
     // In the same way: of two that join at the same time at least one sees that it is not alone.
     let alone = !joins
@@ -225,7 +225,10 @@ async fn open<P: Ports>(
             .await?;
         item = ledger.run(run).await?.unwrap_or(new);
         if item.settings != settings.fingerprint {
-            return Err(refusal(run, true));
+            return Err(refusal(
+                run,
+                Some(&difference(&item.settings, &settings.fingerprint)),
+            ));
         }
     }
     Ok((item, created))
@@ -264,11 +267,11 @@ fn in_words(share: Share) -> String {
     }
 }
 
-/// The refusal of a source that a living run drains. `other_settings`: it is this very run, begun with other settings.
-fn refusal(run: &str, other_settings: bool) -> JoinError {
-    let how = match other_settings {
-        true => " with other settings",
-        false => "",
+/// The refusal of a source that a living run drains. `difference`: it is this very run, begun with settings other in that.
+fn refusal(run: &str, difference: Option<&str>) -> JoinError {
+    let how = match difference {
+        Some(difference) => format!(" with other settings{difference}"),
+        None => String::new(),
     };
     JoinError::Refused {
         why: format!(
@@ -323,20 +326,25 @@ async fn strangers_must_be_dead<P: Ports>(
     if all.is_empty() {
         return Ok(());
     }
-    let same_settings = match ledger.run(run).await? {
-        Some(item) => item.settings == settings.fingerprint,
-        None => true,
+    let other = match ledger.run(run).await? {
+        Some(item) if item.settings != settings.fingerprint => {
+            Some(difference(&item.settings, &settings.fingerprint))
+        }
+        _ => None,
     };
     let strangers: Vec<Registration> = all
         .into_iter()
-        .filter(|p| p.run != run || !same_settings)
+        .filter(|p| p.run != run || other.is_some())
         .collect();
     if strangers.is_empty() {
         return Ok(());
     }
     let at_it = &strangers[0].run;
     let how = match at_it == run {
-        true => format!("this run '{at_it}', started with other settings,"),
+        true => format!(
+            "this run '{at_it}', started with other settings{},",
+            other.as_deref().unwrap_or_default()
+        ),
         false => format!("another run, '{at_it}',"),
     };
     tracing::info!(
@@ -346,6 +354,13 @@ async fn strangers_must_be_dead<P: Ports>(
         "{how} has processes registered at the source: watching for {}s whether they live",
         settings.timings.lease.as_secs_f64()
     );
+    let refused = |by: &Registration| {
+        let mine = by.run == run;
+        refusal(
+            &by.run,
+            mine.then_some(other.as_deref().unwrap_or_default()),
+        )
+    };
     let names: Vec<String> = strangers.iter().map(|p| p.process.clone()).collect();
     let first = ledger.beats(&names).await?;
     let since = clock.now();
@@ -361,7 +376,7 @@ async fn strangers_must_be_dead<P: Ports>(
         for ((stranger, first), now) in strangers.iter().zip(&first).zip(&beats) {
             let moved = matches!((first, now), (Some(a), Some(b)) if a.number != b.number && b.fenced_by.is_none());
             if moved {
-                return Err(refusal(&stranger.run, stranger.run == run));
+                return Err(refused(stranger));
             }
         }
         if began.since(since) < lease {
@@ -376,7 +391,7 @@ async fn strangers_must_be_dead<P: Ports>(
                 None => true,
             };
             if !fenced {
-                return Err(refusal(&stranger.run, stranger.run == run));
+                return Err(refused(stranger));
             }
             tracing::warn!(route = %settings.route, process = %stranger.process, run = %stranger.run, "a process that was registered at the source is dead: settling what it left behind");
             sweep::sweep(ledger, stranger, "died", by).await?;

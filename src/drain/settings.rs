@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
 
 use crate::journal::Delivery;
 use crate::rules::Rules;
@@ -98,7 +99,7 @@ pub struct Settings {
     pub shards: u32,
     /// This host's word for itself.
     pub host: String,
-    /// The settings all processes of a run must share, in words.
+    /// The settings all processes of a run must share: a JSON object of flags, kept in the run's record. See [`difference`].
     pub fingerprint: String,
     /// The name of the source (see [`crate::ledger::source_name`]).
     pub source: String,
@@ -154,5 +155,53 @@ impl Settings {
     /// How many pages this process has in the table: one for each lane.
     pub fn pages(&self) -> usize {
         self.lanes + self.return_lanes()
+    }
+}
+
+/// In which of the settings that a run's processes must share two of them differ: ` (--rate: 100 there, 200 here)`; empty when they do not, or
+/// when one was written by a version that put it otherwise.
+pub fn difference(there: &str, here: &str) -> String {
+    let flags = |text| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
+    let (there, here) = (flags(there), flags(here));
+    let differing: Vec<String> = here
+        .iter()
+        .filter_map(|(flag, here)| {
+            let there = there.get(flag)?;
+            (there != here).then(|| format!("{flag}: {} there, {} here", word(there), word(here)))
+        })
+        .collect();
+    match differing.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", differing.join("; ")),
+    }
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number
+            .as_f64()
+            .map_or_else(|| number.to_string(), |number| number.to_string()),
+        Value::Array(several) => several.iter().map(word).collect::<Vec<_>>().join(" and "),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::difference;
+
+    #[test]
+    fn what_differs_is_named() {
+        let there = r#"{"--to": ["a", "b"], "--hold": null, "--rate": 0.5, "--lease": "10s"}"#;
+        let here =
+            r#"{"--hold": "h", "--lease": "10s", "--new": 1, "--rate": 500.0, "--to": ["a"]}"#;
+        assert_eq!(
+            difference(there, here),
+            " (--hold: none there, h here; --rate: 0.5 there, 500 here; --to: a and b there, a here)"
+        );
+        assert_eq!(difference(here, here), "");
+        assert_eq!(difference("of another version", here), "");
     }
 }

@@ -277,7 +277,7 @@ async fn a_source_that_another_run_is_draining() {
             "{message}"
         );
         assert_eq!(
-            message.contains("with other settings"),
+            message.contains("with other settings (--rate: 100 there, 200 here): wait"),
             args.contains(&"first"),
             "{message}"
         );

@@ -182,7 +182,7 @@ async fn a_rate_given_by_hand_holds_until_a_start_says_another() {
     let third = world.run(&["--run-id", "r", "--rate", "200"]);
     let ended = third.ended().await.exits(0);
     for words in [
-        "this run 'r', started with other settings, has processes registered at the source",
+        "this run 'r', started with other settings (--rate: 10 there, 200 here), has processes registered at the source",
         "the run's rate was 20/s and is now 200/s",
     ] {
         assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
