@@ -82,6 +82,11 @@ pub enum Rule {
     /// m is in doubt and put into the hold queue, the table refuses the note once, m is deleted: its record says *in doubt* for
     /// ever, and nobody finds the way from the copy to it.
     HeldNotedBeforeDelete,
+    /// Of a FIFO source everything that was received of a group and came back stands in one page: one that was not sent stops what
+    /// follows it there, and pages know nothing of each other.
+    ///
+    /// m, n and o of a group come back, o in the next page; the answer to m's send is lost, n waits for it, o is sent.
+    GroupsWhole,
 }
 
 /// Which rules are kept: all of them, but for tests that show what happens otherwise.

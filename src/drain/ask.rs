@@ -5,7 +5,7 @@
 //! does not beat while something whose visibility ran out is not handed over; the first beat may have been checked
 //! before a freeze) or is swept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub async fn answer<P: Ports>(
         }
         let asked = deliveries.len();
         let resolved = resolve(&ctx, deliveries).await;
-        for page in into_pages(resolved, ctx.settings.page) {
+        for page in into_pages(into_runs(&ctx, resolved), ctx.settings.page) {
             // The lanes for what came back outlive this task, unless nothing may be touched any more.
             let _ = pages.send(page).await;
         }
@@ -48,16 +48,37 @@ pub async fn answer<P: Ports>(
     }
 }
 
-fn into_pages(mut deliveries: Vec<Delivery>, most: usize) -> Vec<Gathered> {
-    let mut pages = Vec::new();
-    while !deliveries.is_empty() {
-        let rest = deliveries.split_off(deliveries.len().min(most));
-        pages.push(Gathered {
-            deliveries: std::mem::replace(&mut deliveries, rest),
-            slot: None,
-        });
+/// Cuts what was asked about into pages of at most `most`. What is in `runs` together stays together.
+fn into_pages(runs: Vec<Vec<Delivery>>, most: usize) -> Vec<Gathered> {
+    let mut pages: Vec<Vec<Delivery>> = Vec::new();
+    for run in runs {
+        match pages.last_mut() {
+            Some(page) if page.len() + run.len() <= most => page.extend(run),
+            _ => pages.push(run),
+        }
     }
-    pages
+    let gathered = |deliveries| Gathered {
+        deliveries,
+        slot: None,
+    };
+    pages.into_iter().map(gathered).collect()
+}
+
+/// What must stand in one page: in a FIFO source what was received of a group (one receive's, so at most a page), because
+/// only within a page does one that was not sent stop what follows it. Everything else stands alone.
+fn into_runs<P: Ports>(ctx: &Context<P>, list: Vec<Delivery>) -> Vec<Vec<Delivery>> {
+    let together = ctx.settings.source_fifo && ctx.keeps(Rule::GroupsWhole);
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut runs: Vec<Vec<Delivery>> = Vec::new();
+    for delivery in list {
+        let group = delivery.message.group_id.clone().filter(|_| together);
+        let place = group.map_or(runs.len(), |g| *places.entry(g).or_insert(runs.len()));
+        match runs.get_mut(place) {
+            Some(run) => run.push(delivery),
+            None => runs.push(vec![delivery]),
+        }
+    }
+    runs
 }
 
 /// Finds out what each delivery's next step is. Whatever is still asking at its deadline is dropped.

@@ -162,33 +162,19 @@ impl<P: Ports> Lane<P> {
 
     /// Somebody else has claimed these: whether that was a send or only a claim is known when it has let go of them.
     fn ask_about(&self, page: &mut Vec<Delivery>, conflicts: &[crate::message::Id]) {
-        let (asked, kept): (Vec<_>, Vec<_>) = std::mem::take(page)
-            .into_iter()
-            .partition(|d| d.is_open() && conflicts.contains(&d.message.id));
-        *page = kept;
-        let Some(ask) = &self.ask else {
-            asked
-                .iter()
-                .for_each(|d| d.decide(Fate::Unsent(Back::Later)));
-            page.extend(asked);
-            return;
+        let disputed = |d: &Delivery| d.is_open() && conflicts.contains(&d.message.id);
+        let ask = match &self.ask {
+            // In a FIFO source it would pass what stands before it in its page: its next delivery is asked about, with its group.
+            Some(ask) if !self.ctx.settings.source_fifo => ask,
+            _ => {
+                page.iter()
+                    .filter(|d| disputed(d))
+                    .for_each(|d| d.decide(Fate::Unsent(Back::Later)));
+                return;
+            }
         };
-        if self.ctx.settings.source_fifo {
-            // What follows one of them in its group must not pass it.
-            let groups: Vec<_> = asked
-                .iter()
-                .filter_map(|d| d.message.group_id.clone())
-                .collect();
-            page.iter()
-                .filter(|d| {
-                    d.is_open()
-                        && d.message
-                            .group_id
-                            .as_ref()
-                            .is_some_and(|g| groups.contains(g))
-                })
-                .for_each(|d| d.decide(Fate::Unsent(Back::Later)));
-        }
+        let (asked, kept): (Vec<_>, Vec<_>) = std::mem::take(page).into_iter().partition(disputed);
+        *page = kept;
         self.ctx.asking.set(self.ctx.asking.get() + asked.len());
         // The asker is there as long as a lane can ask; with it gone nothing may be touched any more.
         let _ = ask.send(asked);

@@ -21,6 +21,7 @@ const SENT_ALTHOUGH_MARKED: &str = "which was marked as sent";
 const DOUBT_OF_DELETED: &str = "is in doubt for ever";
 const NOT_LISTED: &str = "is not listed any more";
 const NOT_HELD: &str = "does not hold it any more";
+const OUT_OF_ORDER: &str = " after m";
 const RELEASED_PREPARED: &str = "which its page still has as about to be sent";
 
 fn run(climate: &Climate, without: &'static [Rule], seed: u64) -> Vec<String> {
@@ -269,6 +270,27 @@ fn stops() -> Climate {
     }
 }
 
+/// Long groups come back, and answers of the destination are lost again.
+fn groups_that_come_back() -> Climate {
+    let setup = Setup {
+        fifo: true,
+        groups: 12,
+        lanes: 3,
+        page: 5,
+        visibility_s: 40,
+        ..flowing(21.0)
+    };
+    Climate {
+        setup,
+        messages: 100..=200,
+        faults: vec![Chance::on(&[Op::Send], Fault::AnswerLost, 2_000)],
+        strokes: vec![Stroke::Kill],
+        struck: 4,
+        storm_ms: 90_000,
+        ..Climate::default()
+    }
+}
+
 macro_rules! mutant {
     ($($name:ident: without $($rule:ident),+ in $climate:ident => $promise:expr;)+) => {$(
         #[test]
@@ -292,5 +314,6 @@ mutant! {
     records_overwritten: without RecordsAccumulate in lost_answers => NOT_LISTED;
     in_hand_deadline_refreshed: without FirstDeadlineKept in copies => NOT_HELD;
     visibility_0_before_the_page_is_rewritten: without PageBeforeVisibility in stops => RELEASED_PREPARED;
+    a_group_in_two_pages: without GroupsWhole in groups_that_come_back => OUT_OF_ORDER;
     held_not_noted_before_the_delete: without HeldNotedBeforeDelete in holds_not_noted => DOUBT_OF_DELETED;
 }
