@@ -2,14 +2,11 @@
 //!
 //! Two things are kept: a lane's *page* (the ids it has in hand and its running totals, one item, rewritten
 //! often) and the *record* of a single id in trouble (one item, only ever added to). This module says what may
-//! follow what; `drain::ledger` does the reading and writing.
+//! follow what; `crate::ledger` does the reading and writing.
 
 use std::fmt;
 
 use crate::message::Id;
-
-/// The most ids one page has in hand from one gathering (so that a page of them fits one DynamoDB write unit).
-pub const PAGE_IDS: usize = 50;
 
 /// The highest attempt number a page can tell; a message that has been sent again this often is left alone.
 pub const ATTEMPTS_MAX: u8 = 30;

@@ -9,7 +9,6 @@ mod http;
 mod latency;
 pub mod sqs;
 
-use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -200,19 +199,6 @@ fn snapshot_error(dir: &Path, source: io::Error) -> Error {
         path: dir.join(snapshot::FILE),
         source,
     }
-}
-
-/// Starts both endpoints, runs them until `shutdown` resolves, and stops them.
-///
-/// # Errors
-/// Those of [`start`] and [`Endpoints::shutdown`].
-pub async fn serve_until(
-    options: Options,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), Error> {
-    let endpoints = start(options).await?;
-    shutdown.await;
-    endpoints.shutdown().await
 }
 
 impl Endpoints {

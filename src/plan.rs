@@ -35,11 +35,8 @@ pub const IN_FLIGHT_LIMIT: usize = 120_000;
 /// The most children an AWS Batch array job may have.
 pub const SHARDS_LIMIT: u32 = 10_000;
 
-/// The most messages a journal page may hold.
+/// The most messages a journal page may hold (so that a page of them fits one DynamoDB write unit).
 pub const PAGE_LIMIT: usize = 50;
-
-/// The entries of one SQS batch request (SQS quota).
-pub const BATCH_LIMIT: usize = 10;
 
 /// A validated request: nothing in it contradicts anything else as far as its
 /// text can tell. What only the queues can tell is [`check_queues`]'s.
@@ -137,7 +134,7 @@ pub struct RoutePlan {
     /// Messages a second over all shards together; `None`: no limit.
     pub rate: Option<f64>,
     /// Messages that may go at once over the rate; `None`: one batch of
-    /// [`BATCH_LIMIT`] for each active shard.
+    /// [`BATCH_ENTRIES`](crate::message::BATCH_ENTRIES) for each active shard.
     pub burst: Option<u32>,
     /// Where the run's state is kept.
     pub journal: Journal,

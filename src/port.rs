@@ -1,4 +1,4 @@
-//! The ports: the only traits of the program, each with a real second ([`crate::aws`], the
+//! The ports: each with a real second ([`crate::aws`], the
 //! operating system) and a simulated one (the tests' world).
 //!
 //! A process is single-threaded: futures need not be `Send`. Everything that a real network does may happen at

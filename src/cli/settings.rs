@@ -194,6 +194,7 @@ fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
 /// change one.
 #[derive(Args, Clone, Debug, Default)]
 pub struct TargetArgs {
+    /// The routes file and the route.
     #[command(flatten)]
     pub config: ConfigArgs,
     /// DynamoDB table of the journal

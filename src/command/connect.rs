@@ -9,7 +9,9 @@ use crate::aws::outcome::NO_CREDENTIALS;
 use crate::aws::provision::WRONG_KEY;
 use crate::aws::{self, Aws, Clients, Timeouts};
 use crate::drain::Wiring;
-use crate::drain::settings::{Cutoff, Destination, GroupFrom, Settings, Timings};
+use crate::drain::settings::{
+    Cutoff, Destination, GroupFrom, LEASE, Settings, Timings, lease_in_words,
+};
 use crate::exit::ExitCode;
 use crate::journal::Delivery;
 use crate::ledger::source_name;
@@ -375,7 +377,7 @@ pub fn settings(
             plan::DeduplicationId::MessageId => "message-id",
             plan::DeduplicationId::Original => "original",
         },
-        "--lease": format!("{}s", route.timings.lease.as_secs_f64()),
+        (LEASE): lease_in_words(route.timings.lease),
     })
     .to_string();
     let t = &route.timings;

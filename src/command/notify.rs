@@ -16,8 +16,9 @@ use crate::exit::ExitCode;
 use crate::plan::{ProcessPlan, RoutePlan};
 use crate::report::{Report, RouteReport};
 
-/// The longest that telling people may delay the end of a process.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest that telling people may delay the end of a process: with the default grace (25 s) and a last look (1 s) there is an end before
+/// the SIGKILL that containers get 30 s after their SIGTERM.
+pub const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why nobody was told. Its words never hold the URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,6 +9,7 @@ use super::{Failure, now};
 use crate::aws::clock::SystemClock;
 use crate::aws::{Aws, Clients, Timeouts};
 use crate::cli::TargetArgs;
+use crate::drain::settings::lease_of;
 use crate::exit::ExitCode;
 use crate::ledger::{Ledger, LedgerError, RunItem, source_name};
 use crate::plan::{Located, LocatedRoute};
@@ -31,10 +32,7 @@ pub struct Found {
 impl Found {
     /// A heartbeat older than this is one of a process that is probably dead: two of the run's leases.
     pub fn silence(&self) -> Duration {
-        let settings: serde_json::Value =
-            serde_json::from_str(&self.run.settings).unwrap_or_default();
-        let lease_ms = settings["lease_ms"].as_u64();
-        2 * lease_ms.map_or(LEASE, Duration::from_millis)
+        2 * lease_of(&self.run.settings).unwrap_or(LEASE)
     }
 
     /// A command of this program for this run.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::message::Id;
 use crate::port::Moment;
 
-/// How many recently sent ids are remembered, at least; at most twice as many (about 2 MB).
+/// How many recently sent ids are remembered, at least; at most twice as many (about 2 MB of slots).
 const RECENT: usize = 32_768;
 
 /// A set that forgets its oldest members, in two generations.

@@ -158,6 +158,21 @@ impl Settings {
     }
 }
 
+/// The lease in the settings of a run as its item has them; `None` when a version wrote them that put it otherwise.
+pub fn lease_of(settings: &str) -> Option<Duration> {
+    let flags: Map<String, Value> = serde_json::from_str(settings).ok()?;
+    let seconds = flags.get(LEASE)?.as_str()?.strip_suffix('s')?;
+    Duration::try_from_secs_f64(seconds.parse().ok()?).ok()
+}
+
+/// A lease as [`lease_of`] reads it.
+pub fn lease_in_words(lease: Duration) -> String {
+    format!("{}s", lease.as_secs_f64())
+}
+
+/// Its key among the settings that a run's processes must share.
+pub const LEASE: &str = "--lease";
+
 /// In which of the settings that a run's processes must share two of them differ: ` (--rate: 100 there, 200 here)`; empty when they do not, or
 /// when one was written by a version that put it otherwise.
 pub fn difference(there: &str, here: &str) -> String {
@@ -190,7 +205,24 @@ fn word(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::difference;
+    use std::time::Duration;
+
+    use super::{difference, lease_in_words, lease_of};
+
+    #[test]
+    fn a_lease_is_read_as_it_was_written() {
+        for lease in [
+            Duration::from_secs(60),
+            Duration::from_millis(2_500),
+            Duration::from_millis(1),
+        ] {
+            let written = serde_json::json!({ super::LEASE: lease_in_words(lease) });
+            assert_eq!(lease_of(&written.to_string()), Some(lease));
+        }
+        for other in ["", "a hash", r#"{"--lease": 10}"#, r#"{"--lease": "-1s"}"#] {
+            assert_eq!(lease_of(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn what_differs_is_named() {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::plan::PAGE_LIMIT;
 
 fn entry(n: u8, mark: Mark, attempt: u8) -> Entry {
     Entry {
@@ -11,7 +12,7 @@ fn entry(n: u8, mark: Mark, attempt: u8) -> Entry {
 #[test]
 fn a_full_page_reads_back_and_fits_one_write_unit() {
     let page = Page {
-        entries: (0..PAGE_IDS as u8)
+        entries: (0..PAGE_LIMIT as u8)
             .map(|n| entry(n, Mark::ALL[usize::from(n) % 7], n % 31))
             .collect(),
         totals: Totals {

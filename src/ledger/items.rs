@@ -229,7 +229,7 @@ pub struct RunItem {
     pub route: String,
     /// The source's name.
     pub source: String,
-    /// A hash of the settings all its processes must share, and the settings in words.
+    /// The settings all its processes must share: a JSON object of flags.
     pub settings: String,
     /// First started, milliseconds since the epoch.
     pub since_ms: i64,

@@ -291,9 +291,8 @@ impl Clock for Standing {
     }
 }
 
-#[tokio::test]
-async fn status_counts_what_a_dead_process_left_although_nobody_has_swept_it() {
-    let world = World::start().await;
+/// A process that registered an hour ago, in a run with such a lease.
+async fn registered_an_hour_ago(world: &World, lease: &str) -> (Ledger<Past>, Registration) {
     let clients = world.aws.clients();
     let source = source_name(&clients.describe_queue(WAIT).await.expect("a queue").arn);
     let past = time_of_day() - chrono::Duration::hours(1);
@@ -302,7 +301,7 @@ async fn status_counts_what_a_dead_process_left_although_nobody_has_swept_it() {
     let run = RunItem {
         route: "default".to_owned(),
         source,
-        settings: r#"{"lease_ms":2000}"#.to_owned(),
+        settings: format!(r#"{{"--lease":"{lease}"}}"#),
         since_ms: past.timestamp_millis(),
         epoch: 1,
         rate: -1,
@@ -320,6 +319,22 @@ async fn status_counts_what_a_dead_process_left_although_nobody_has_swept_it() {
         .register(&me, 2, Grant::default())
         .await
         .expect("registered");
+    (ledger, me)
+}
+
+#[tokio::test]
+async fn a_process_is_taken_for_dead_after_two_leases_of_its_own_run() {
+    for (lease, outcome) in [("1700s", "died"), ("1900s", "running")] {
+        let world = World::start().await;
+        registered_an_hour_ago(&world, lease).await;
+        assert_eq!(status_of(&world, "r").await["outcome"], outcome, "{lease}");
+    }
+}
+
+#[tokio::test]
+async fn status_counts_what_a_dead_process_left_although_nobody_has_swept_it() {
+    let world = World::start().await;
+    let (ledger, me) = registered_an_hour_ago(&world, "2s").await;
     let entry = |id: &str, mark| Entry {
         id: Id::of(id),
         mark,
