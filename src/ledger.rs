@@ -35,7 +35,7 @@ pub use account::{Account, Shard, ShardState};
 pub use items::{
     Beat, Doing, Grant, Listed, Owner, Registration, RunItem, StoredPage, Tally, Trouble,
 };
-pub use process::Beaten;
+pub use process::{Beaten, Granted};
 
 /// How long an id's record outlives its last change: the longest SQS retention (14 days) and a day.
 const RECORD_KEPT: Duration = Duration::from_secs(15 * 86_400);

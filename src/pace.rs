@@ -103,9 +103,22 @@ pub struct Pacer<C: Clock> {
     changed: Notify,
 }
 
-/// A share as a number that can be compared.
-fn as_limit(share: Share) -> Share {
-    if share < 0 { Share::MAX } else { share }
+/// A share as a number that can be compared, and added up for a million processes.
+pub fn as_limit(share: Share) -> Share {
+    if share < 0 {
+        Share::MAX / 1_000_000
+    } else {
+        share
+    }
+}
+
+/// The larger of two shares.
+pub fn larger(one: Share, other: Share) -> Share {
+    if as_limit(one) < as_limit(other) {
+        other
+    } else {
+        one
+    }
 }
 
 impl<C: Clock> Pacer<C> {

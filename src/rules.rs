@@ -87,6 +87,11 @@ pub enum Rule {
     ///
     /// m, n and o of a group come back, o in the next page; the answer to m's send is lost, n waits for it, o is sent.
     GroupsWhole,
+    /// A share of the rate is raised only by what the others have acknowledged that they let go: what a process is granted it knows with
+    /// its next heartbeat, and until it says so it may be sending at what it had.
+    ///
+    /// C joins, A is lowered and C raised at once; C hears of it first: together faster than told.
+    SharesAcknowledged,
 }
 
 /// Which rules are kept: all of them, but for tests that show what happens otherwise.

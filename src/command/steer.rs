@@ -8,7 +8,7 @@ use super::{Failure, runtime, start_log};
 use crate::cli::{RateArgs, RunTargetArgs};
 use crate::exit::ExitCode;
 use crate::ledger::LedgerError;
-use crate::pace::share_of;
+use crate::pace::{as_limit, share_of};
 use crate::plan::{LogFormat, LogLevel, NOT_A_RATE, RATE_FORM, Refusal, parse_rate};
 
 /// `sqs-drain pause` and `sqs-drain resume`.
@@ -69,7 +69,6 @@ async fn tell_rate(found: &Found, rate: i64) -> Result<usize, LedgerError> {
         unlimited if unlimited < 0 => unlimited,
         limited => limited / (processes.len() as i64).max(1),
     };
-    let as_limit = |share: i64| if share < 0 { i64::MAX } else { share };
     for (process, beat) in processes.iter().zip(beats) {
         let Some(grant) = beat.map(|b| b.grant) else {
             continue;

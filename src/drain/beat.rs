@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::context::Context;
-use crate::ledger::{Beaten, Doing, LedgerError};
+use crate::ledger::{Beaten, Doing, Grant, LedgerError};
+use crate::pace::{Share, as_limit, larger};
 use crate::port::{Clock, Moment, Ports};
 use crate::rules::Rule;
 use crate::stop::Reason;
@@ -17,6 +18,8 @@ pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
     let t = ctx.settings.timings;
     let clock = ctx.wiring.clock.clone();
     let mut number = 1;
+    // What this process was granted and does not send at before it has said so.
+    let mut announced = 0;
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
     loop {
         // Whoever sees two beats after a receive concludes that everything whose visibility had run out is handed over.
@@ -25,7 +28,7 @@ pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
             continue;
         }
         let first_attempt = ctx.now();
-        let doing = doing(&ctx, first_attempt);
+        let doing = doing(&ctx, first_attempt, announced);
         let beaten = loop {
             match journal
                 .ledger
@@ -54,11 +57,20 @@ pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
         };
         ctx.note_table_works();
         ctx.fresh_until.set(Some(first_attempt.after(t.lease)));
-        ctx.apply_grant(beat.grant);
+        let granted = beat.grant.share;
+        // A larger share is announced first: what an item says is never less than what its process sends at.
+        let raised = as_limit(granted) > as_limit(doing.share);
+        announced = if raised { granted } else { 0 };
+        ctx.apply_grant(Grant {
+            share: if raised { ctx.pacer.share() } else { granted },
+            ..beat.grant
+        });
         ctx.fresh.notify_waiters();
         number += 1;
         let wait = first_attempt.after(t.heartbeat).since(ctx.now());
-        let wait = if ctx.pacer.share() == doing.share {
+        let wait = if raised {
+            Duration::ZERO
+        } else if ctx.pacer.share() == doing.share {
             wait
         } else {
             // Another process may be waiting for this one's word that it sends slower now.
@@ -68,9 +80,9 @@ pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
     }
 }
 
-fn doing<P: Ports>(ctx: &Context<P>, now: Moment) -> Doing {
+fn doing<P: Ports>(ctx: &Context<P>, now: Moment, announced: Share) -> Doing {
     Doing {
-        share: ctx.pacer.share_lately(),
+        share: larger(ctx.pacer.share_lately(), announced),
         idle: ctx.is_idle(),
         old_seen_ms: ctx
             .old_seen

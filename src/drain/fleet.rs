@@ -9,9 +9,10 @@ use super::context::{Context, Journal};
 use super::settings::Settings;
 use super::sweep;
 use super::watch::{Sighting, Watch};
-use crate::ledger::{Grant, LedgerError, Registration, RunItem};
-use crate::pace::{SECOND, UNLIMITED};
+use crate::ledger::{Grant, Granted, LedgerError, Registration, RunItem};
+use crate::pace::{SECOND, UNLIMITED, as_limit, larger};
 use crate::port::{Clock, Ports};
+use crate::rules::Rule;
 use crate::stop::{Reason, Stop};
 
 /// With more processes, each non-coordinator looks at the coordinator's heartbeat less often, so that all of them together read it
@@ -201,6 +202,11 @@ async fn coordinate<P: Ports>(
         }
     });
     sweep::all_of(AT_ONCE, sweeps).await?;
+    // Read after the heartbeats: whoever steers by hand writes the run first, so what they say is never taken back here.
+    let now = journal.ledger.run(&journal.me.run).await?;
+    let Some(run) = now.filter(|now| now.term == run.term) else {
+        return Ok(());
+    };
     if run.ended && run.epoch >= journal.epoch {
         // They are being told, see `declare_end`, or find out.
         if living.len() <= 1 {
@@ -210,7 +216,7 @@ async fn coordinate<P: Ports>(
     }
     // Where not everybody can have a share the coordinator has one: it says when the run is over, and must hear the source.
     living.sort_by_key(|(process, _)| process.process != journal.me.process);
-    share_out(ctx, journal, run, &living).await
+    share_out(ctx, journal, &run, &living).await
 }
 
 /// How many processes there are, as they are told: exactly up to 16, then the next power of two, so that with thousands of them
@@ -243,13 +249,6 @@ async fn share_out<P: Ports>(
         rate if (place as i64) < sharers => rate / sharers,
         _ => 0,
     };
-    let as_limit = |share: i64| {
-        if share < 0 {
-            i64::MAX / 1_000_000
-        } else {
-            share
-        }
-    };
     let news = Cell::new(NEWS_A_ROUND);
     let news = &news;
     let lowers = living
@@ -271,18 +270,32 @@ async fn share_out<P: Ports>(
                 news.set(news.get() - u32::from(!more_to_tell));
                 grant.processes = told(n);
             }
-            let stored = if grant == beat.grant {
-                Some(beat)
+            let told = if grant == beat.grant {
+                Granted::Stands(Box::new(beat))
             } else {
                 // Writing also stamps the item with this term: an older coordinator can raise nothing any more.
-                journal.ledger.grant(&process.process, &grant).await?
+                let name = &process.process;
+                journal.ledger.grant(name, &beat.grant, &grant).await?
             };
-            let stored = stored.unwrap_or_default();
-            // The larger of what it was told and what it last said it does.
-            let committed = as_limit(stored.grant.share).max(as_limit(stored.doing.share));
-            Ok((grant, committed))
+            Ok(match told {
+                // The larger of what it was told and what it last said it does: it sends at no more until it has said so.
+                Granted::Stands(item) => {
+                    let mut committed = item.grant.share;
+                    if ctx.keeps(Rule::SharesAcknowledged) {
+                        committed = larger(committed, item.doing.share);
+                    }
+                    Some((grant, as_limit(committed)))
+                }
+                Granted::Gone => Some((grant, 0)),
+                Granted::Changed => None,
+            })
         });
     let lowered = sweep::all_of(AT_ONCE, lowers).await?;
+    // What was changed by somebody else is read again in the next round.
+    let lowered: Option<Vec<(Grant, i64)>> = lowered.into_iter().collect();
+    let Some(lowered) = lowered else {
+        return Ok(());
+    };
     // Within a second the messages of whoever has just gone may lie unevenly: its share is free when that second is over.
     if run.rate >= 0 && ctx.now().since(ctx.last_death.get()) < SECOND {
         return Ok(());
@@ -302,11 +315,11 @@ async fn share_out<P: Ports>(
         }
         // Taken as given, whether or not the write gets through.
         sum += (as_limit(share) - committed).max(0);
-        raises.push((living[place].0, Grant { share, ..*grant }));
+        raises.push((living[place].0, grant, Grant { share, ..*grant }));
     }
     let raises = raises
         .iter()
-        .map(|(process, grant)| journal.ledger.grant(&process.process, grant));
+        .map(|(process, seen, grant)| journal.ledger.grant(&process.process, seen, grant));
     sweep::all_of(AT_ONCE, raises).await?;
     Ok(())
 }
@@ -327,18 +340,19 @@ pub async fn declare_end<P: Ports>(
     let names: Vec<String> = others.into_iter().map(|p| p.process).collect();
     let beats = journal.ledger.beats(&names).await?;
     let mut told = names.iter().zip(beats).filter_map(|(name, beat)| {
+        let seen = beat?.grant;
         let grant = Grant {
             ended: journal.epoch,
-            ..beat?.grant
+            ..seen
         };
-        Some((name, grant))
+        Some((name, seen, grant))
     });
     loop {
         let began = ctx.now();
         let some: Vec<_> = told.by_ref().take(AT_ONCE).collect();
         let grants = some
             .iter()
-            .map(|(name, grant)| journal.ledger.grant(name, grant));
+            .map(|(name, seen, grant)| journal.ledger.grant(name, seen, grant));
         sweep::all_of(AT_ONCE, grants).await?;
         if some.len() < AT_ONCE {
             return Ok(());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::context::Journal;
 use super::settings::{Cutoff, Settings, difference};
 use super::sweep;
-use crate::ledger::{Grant, Ledger, LedgerError, Registration, RunItem};
+use crate::ledger::{Grant, Granted, Ledger, LedgerError, Registration, RunItem};
 use crate::pace::{Share, UNLIMITED, share_of};
 use crate::port::{Clock, Ports};
 use crate::stop::Stop;
@@ -136,13 +136,13 @@ pub async fn join<P: Ports>(
         }
     }
     if alone && coordinates && item.rate >= 0 {
-        grant = Grant {
+        let whole = Grant {
             term: item.term,
             share: item.rate,
             ..grant
         };
-        if ledger.grant(&process, &grant).await?.is_none() {
-            grant.share = 0;
+        if let Granted::Stands(_) = ledger.grant(&process, &grant, &whole).await? {
+            grant = whole;
         }
     }
     Ok(Joined {

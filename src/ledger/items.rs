@@ -103,7 +103,7 @@ pub struct Grant {
 /// What a process tells of itself with each heartbeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Doing {
-    /// The share it sends at now, in thousandths of a message a second; negative: no limit.
+    /// The most it sends at until its next heartbeat, in thousandths of a message a second; negative: no limit.
     pub share: i64,
     /// It has nothing in hand and its polls come back empty.
     pub idle: bool,

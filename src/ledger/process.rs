@@ -12,6 +12,17 @@ pub enum Beaten {
     Superseded,
 }
 
+/// What became of a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Granted {
+    /// It stands; the item as it is now.
+    Stands(Box<Beat>),
+    /// The process has ended, or was fenced: it sends no more.
+    Gone,
+    /// Its grant is another than was read: it must be read again.
+    Changed,
+}
+
 /// How many lanes' totals are folded in one write: an expression has at most 4 KB (AWS quota), and each takes some 130 bytes of it.
 const LANES_A_FOLD: usize = 16;
 
@@ -200,26 +211,43 @@ impl<P: Ports> Ledger<P> {
         }
     }
 
-    /// Tells a process what the coordinator of `grant.term` grants it. Answers with its beat item; `None`: it is gone, or fenced, or a
-    /// coordinator of a higher term was there.
+    /// Tells a process what the coordinator of `grant.term` grants it, if its grant is still as read (`seen`): a coordinator of a higher
+    /// term, or somebody who steers by hand, may have been there since.
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn grant(&self, process: &str, grant: &Grant) -> Result<Option<Beat>, LedgerError> {
-        let when = vec![
-            vec![Test::Exists],
-            vec![Test::No("fenced".into())],
-            vec![
-                Test::No("term".into()),
-                Test::Lt("term".into(), grant.term + 1),
-            ],
-        ];
+    pub async fn grant(
+        &self,
+        process: &str,
+        seen: &Grant,
+        grant: &Grant,
+    ) -> Result<Granted, LedgerError> {
+        if seen.term > grant.term {
+            return Ok(Granted::Changed);
+        }
+        let when = all([
+            Test::No("fenced".into()),
+            Test::Eq("term".into(), Datum::N(seen.term)),
+            Test::Eq("share".into(), Datum::N(seen.share)),
+            Test::Eq("paused".into(), Datum::N(i64::from(seen.paused))),
+        ]);
         match self
             .update(beat_key(process), when, Beat::grant_item(grant), KEPT)
             .await
         {
-            Ok(new) => Ok(Some(Beat::read(&new)?)),
-            Err(StoreError::Conflict(_)) => Ok(None),
+            Ok(new) => Ok(Granted::Stands(Box::new(Beat::read(&new)?))),
+            Err(StoreError::Conflict(None)) => Ok(Granted::Gone),
+            Err(StoreError::Conflict(Some(old))) => {
+                let old = Beat::read(&old)?;
+                Ok(match old {
+                    Beat {
+                        fenced_by: Some(_), ..
+                    } => Granted::Gone,
+                    // Its own first attempt.
+                    old if old.grant == *grant => Granted::Stands(Box::new(old)),
+                    _ => Granted::Changed,
+                })
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -22,6 +22,7 @@ const DOUBT_OF_DELETED: &str = "is in doubt for ever";
 const NOT_LISTED: &str = "is not listed any more";
 const NOT_HELD: &str = "does not hold it any more";
 const OUT_OF_ORDER: &str = " after m";
+const TOO_FAST: &str = "messages in one second";
 const RELEASED_PREPARED: &str = "which its page still has as about to be sent";
 
 fn run(climate: &Climate, without: &'static [Rule], seed: u64) -> Vec<String> {
@@ -291,6 +292,25 @@ fn groups_that_come_back() -> Climate {
     }
 }
 
+/// Processes come and go while a rate is kept, so that shares change hands all the time.
+fn comings_and_goings() -> Climate {
+    let setup = Setup {
+        page: 50,
+        burst: Some(6),
+        ..flowing(100.0)
+    };
+    Climate {
+        setup,
+        messages: 4_000..=5_000,
+        apart_ms: 2_000,
+        // Whoever wakes after it was swept starts again, when the others have just been raised.
+        strokes: (11_000..=16_000).step_by(500).map(Stroke::Freeze).collect(),
+        struck: 8,
+        storm_ms: 35_000,
+        ..Climate::default()
+    }
+}
+
 macro_rules! mutant {
     ($($name:ident: without $($rule:ident),+ in $climate:ident => $promise:expr;)+) => {$(
         #[test]
@@ -315,5 +335,6 @@ mutant! {
     in_hand_deadline_refreshed: without FirstDeadlineKept in copies => NOT_HELD;
     visibility_0_before_the_page_is_rewritten: without PageBeforeVisibility in stops => RELEASED_PREPARED;
     a_group_in_two_pages: without GroupsWhole in groups_that_come_back => OUT_OF_ORDER;
+    raised_before_the_others_let_go: without SharesAcknowledged in comings_and_goings => TOO_FAST;
     held_not_noted_before_the_delete: without HeldNotedBeforeDelete in holds_not_noted => DOUBT_OF_DELETED;
 }
