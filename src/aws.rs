@@ -28,7 +28,6 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use self::clock::{ServiceClock, SystemClock};
@@ -274,7 +273,7 @@ where
 {
     let lost = |code: &str| Failure::Lost {
         code: code.to_owned(),
-        message: DisplayErrorContext(error).to_string(),
+        message: in_words(error),
     };
     match error {
         // What the SDK takes for an error only because it cannot read it.
@@ -299,7 +298,7 @@ where
         SdkError::ConstructionFailure(_) => {
             never_sent(error).unwrap_or_else(|| Failure::NeverSent {
                 code: "request".to_owned(),
-                message: DisplayErrorContext(error).to_string(),
+                message: in_words(error),
             })
         }
         SdkError::DispatchFailure(dispatch) => never_sent(error).unwrap_or_else(|| {
@@ -313,7 +312,7 @@ where
     }
 }
 
-/// An error and what caused it, without the types' names that the SDK's own description adds.
+/// An error and what caused it. Not the SDK's own description: that shows the answer it cannot read, with the messages in it.
 fn in_words(error: &dyn Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
@@ -346,7 +345,7 @@ fn never_sent(error: &(dyn Error + 'static)) -> Option<Failure> {
         {
             return Some(Failure::NeverSent {
                 code: "connect".to_owned(),
-                message: DisplayErrorContext(client).to_string(),
+                message: in_words(client),
             });
         }
         next = cause.source();

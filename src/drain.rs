@@ -297,20 +297,30 @@ async fn work<P: Ports>(ctx: &Rc<Context<P>>, show: impl Fn(Progress) + 'static)
         clock.sleep(grace).await;
         tracing::warn!(route = %ctx.settings.route, "the grace is over: leaving what is in hand to the journal");
     };
+    // A panic: the others must not go on as if nothing had happened.
+    let failed = |what: &str, end: Result<(), tokio::task::JoinError>| {
+        if let Err(error) = end {
+            let words = format!("{what} failed: {error}");
+            ctx.stop.request(Reason::Failed(words));
+        }
+    };
     let ended = async {
         while let Some(end) = lanes.join_next().await {
-            if let Err(error) = end {
-                // A panic: the others must not go on as if nothing had happened.
-                ctx.stop
-                    .request(Reason::Failed(format!("a lane failed: {error}")));
-            }
+            failed("a lane", end);
         }
+    };
+    let watched = async {
+        while let Some(end) = around.join_next().await {
+            failed("a task beside the lanes", end);
+        }
+        std::future::pending().await
     };
     tokio::select! {
         biased;
         () = ended => {}
         () = ctx.stop.touching_forbidden() => {}
         () = out_of_grace => {}
+        () = watched => {}
     }
 }
 
@@ -373,6 +383,23 @@ async fn leave<P: Ports>(ctx: &Context<P>) -> bool {
     }
 }
 
+/// How many messages this process and those that ended before it left hidden in the source.
+async fn parked_in_the_run<P: Ports>(ctx: &Context<P>) -> u64 {
+    let own = ctx.sum().parked;
+    let Some(journal) = &ctx.journal else {
+        return own;
+    };
+    let all = async {
+        let tallies = journal.ledger.tallies(&journal.me.run).await.ok()?;
+        Some(tallies.iter().map(|tally| tally.totals.parked).sum())
+    };
+    tokio::select! {
+        biased;
+        all = all => all.unwrap_or(own),
+        () = ctx.wiring.clock.sleep(LAST_LOOK) => own,
+    }
+}
+
 async fn report<P: Ports>(ctx: &Context<P>, run_id: String, left_the_run: bool) -> RouteReport {
     let reason = ctx.stop.reason().unwrap_or(Reason::Ended);
     let remaining = if ctx.stop.forbids_touching() || !left_the_run {
@@ -387,24 +414,38 @@ async fn report<P: Ports>(ctx: &Context<P>, run_id: String, left_the_run: bool) 
             () = ctx.wiring.clock.sleep(LAST_LOOK) => None,
         }
     };
-    let mut totals = ctx.sum();
+    let mut totals = match ctx.stop.forbids_touching() {
+        // What became of it since counts no more: the sweep believes the pages.
+        true if ctx.journal.is_some() => ctx.stood_in_all(),
+        _ => ctx.sum(),
+    };
     // What was cut off in hand: in a page as about to be sent, or not even that.
     let in_pages = totals.received - totals.classified().min(totals.received);
     totals.in_doubt += in_pages;
     let unentered = ctx.received.get().saturating_sub(totals.received);
-    let cut_off = !ctx.hands.borrow().is_empty();
+    let cut_off = !ctx.hands.borrow().is_empty() || ctx.stop.forbids_touching();
     if cut_off {
         totals.received += unentered;
         totals.released += unentered;
     }
     let balanced =
         totals.is_balanced() && totals.received == ctx.received.get() && (in_pages == 0 || cut_off);
-    let left = remaining.map_or(1, |r| r.total().saturating_sub(totals.parked));
+    let left = match remaining {
+        None => 1,
+        Some(counts) if reason == Reason::WindowClosed => {
+            counts.total().saturating_sub(parked_in_the_run(ctx).await)
+        }
+        Some(counts) => counts.total().saturating_sub(totals.parked),
+    };
     let (mut exit, mut message) = match reason {
         Reason::Ended => match ctx.any_refusing().filter(|_| left > 0) {
             Some(code) => (
                 ExitCode::Unavailable,
                 Some(format!("a destination refuses everything ({code})")),
+            ),
+            None if cut_off => (
+                ExitCode::Interrupted,
+                Some("the run ended, but what was in hand could not be settled within the grace: the next to start settles it".to_owned()),
             ),
             None => (ExitCode::Drained, None),
         },

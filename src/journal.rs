@@ -262,21 +262,19 @@ impl Page {
             .collect()
     }
 
-    /// What a sweeper writes for this page of a dead process: for each id what its own record must say, and the totals
-    /// with everything that was under way counted as in doubt.
+    /// What a sweeper writes for this page of a dead process: for each id what its own record must say, and the totals.
     pub fn settle_for_the_dead(&self) -> (Vec<(Id, Fact)>, Totals) {
+        let facts = self.entries.iter().map(|e| (e.id, Fact::of(e))).collect();
+        (facts, self.totals_of_the_dead())
+    }
+
+    /// The totals with everything that is under way in this page counted as in doubt, as a sweeper counts it.
+    pub fn totals_of_the_dead(&self) -> Totals {
         let mut totals = self.totals;
-        let facts = self
-            .entries
-            .iter()
-            .map(|entry| {
-                if !entry.mark.is_counted() {
-                    totals.classify(Class::InDoubt);
-                }
-                (entry.id, Fact::of(entry))
-            })
-            .collect();
-        (facts, totals)
+        for _ in self.entries.iter().filter(|e| !e.mark.is_counted()) {
+            totals.classify(Class::InDoubt);
+        }
+        totals
     }
 }
 
@@ -452,7 +450,7 @@ impl Record {
             RecordState::Settled
         } else if self.held || self.holding {
             RecordState::Held
-        } else if self.rejected || self.rejecting {
+        } else if self.rejected || (self.rejecting && self.doubts == 0) {
             RecordState::Rejected
         } else if self.doubts > 0 && self.resent > 0 && (self.sent || self.resent >= self.doubts) {
             RecordState::Resent

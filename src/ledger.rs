@@ -169,14 +169,22 @@ impl<P: Ports> Ledger<P> {
         &self,
         key: Key,
         when: When,
+        set: Item,
+        kept: Duration,
+    ) -> Result<Item, StoreError> {
+        self.change(key, when, set, Vec::new(), kept).await
+    }
+
+    async fn change(
+        &self,
+        key: Key,
+        when: When,
         mut set: Item,
+        remove: Vec<String>,
         kept: Duration,
     ) -> Result<Item, StoreError> {
         set.insert("expires_at".into(), self.expiry(kept));
-        let change = Change::Update {
-            set,
-            remove: Vec::new(),
-        };
+        let change = Change::Update { set, remove };
         self.store.write(Write { key, when, change }).await
     }
 

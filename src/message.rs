@@ -163,8 +163,12 @@ pub enum SendOutcome {
 pub enum ReceiptOutcome {
     /// SQS says it is done.
     Done,
-    /// Surely or possibly not done; worth another try.
+    /// Surely not done; worth another try.
     Retry(String),
+    /// The answer was lost: it may or may not have been done.
+    Unknown(String),
+    /// Surely not done, and the queue itself is the trouble (access, KMS, gone): another try helps only when somebody has seen to that.
+    Denied(String),
     /// The receipt handle is of no use any more; the message comes back by itself.
     Stale(String),
 }

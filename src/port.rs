@@ -56,7 +56,8 @@ pub trait Source {
     /// Deletes by receipt handle, at most 10 in a call. One outcome per handle, in the order given.
     fn delete(&self, handles: &[String]) -> impl Future<Output = Vec<ReceiptOutcome>>;
 
-    /// Sets the remaining visibility (whole seconds from now), at most 10 in a call. One outcome per handle, in the order given.
+    /// Sets the remaining visibility (whole seconds from now), at most 10 in a call, in one request, which is never repeated by the port
+    /// itself: after a lost answer somebody else may have the message. One outcome per handle, in the order given.
     fn set_visibility(
         &self,
         handles: &[(String, Duration)],

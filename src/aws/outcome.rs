@@ -250,7 +250,20 @@ pub fn failed_receipt(code: &str, message: &str) -> ReceiptOutcome {
     let word = plain(code).to_owned();
     match about(code, message) {
         About::Receipt => ReceiptOutcome::Stale(word),
+        About::Access | About::Missing => ReceiptOutcome::Denied(word),
         _ => ReceiptOutcome::Retry(word),
+    }
+}
+
+/// What became of each entry of a delete or of a visibility change that failed as a whole.
+pub fn failed_receipts(failure: &Failure) -> ReceiptOutcome {
+    let QueueError { kind, code, .. } = trouble(failure);
+    match (kind, failure) {
+        (Trouble::Denied | Trouble::Missing, _) => ReceiptOutcome::Denied(code),
+        (_, Failure::Lost { .. }) | (Trouble::Unreachable, Failure::Refused { .. }) => {
+            ReceiptOutcome::Unknown(code)
+        }
+        _ => ReceiptOutcome::Retry(code),
     }
 }
 

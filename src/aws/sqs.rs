@@ -12,7 +12,7 @@ use aws_sdk_sqs::types::{
     SendMessageBatchRequestEntry,
 };
 
-use super::outcome::{failed_entry, failed_receipt, failed_send, trouble};
+use super::outcome::{failed_entry, failed_receipt, failed_receipts, failed_send, trouble};
 use super::{Clients, RECEIVE_SLACK, failure};
 use crate::message::{
     Attribute, BATCH_ENTRIES, Counts, Id, Message, Outgoing, ReceiptOutcome, SendOutcome, Value,
@@ -120,7 +120,7 @@ impl Source for Queue {
                 &answer.failed,
             ),
             Err(error) => {
-                vec![ReceiptOutcome::Retry(trouble(&failure(&error)).code); handles.len()]
+                vec![failed_receipts(&failure(&error)); handles.len()]
             }
         }
     }
@@ -144,8 +144,9 @@ impl Source for Queue {
             Ok(entries) => entries,
             Err(error) => return unbuilt(&error, handles.len()),
         };
+        // Never repeated after a lost answer: once it is visible somebody else may hold it, and a second try would show it to a third.
         let answer = self
-            .control
+            .send
             .change_message_visibility_batch()
             .queue_url(&self.url)
             .set_entries(Some(entries))
@@ -158,7 +159,7 @@ impl Source for Queue {
                 &answer.failed,
             ),
             Err(error) => {
-                vec![ReceiptOutcome::Retry(trouble(&failure(&error)).code); handles.len()]
+                vec![failed_receipts(&failure(&error)); handles.len()]
             }
         }
     }

@@ -195,13 +195,13 @@ async fn source_permissions(clients: &Clients, source: &Queue, what: &str, lines
     ] {
         match outcome {
             Some(ReceiptOutcome::Done | ReceiptOutcome::Stale(_)) => lines.ok(what, action),
-            Some(ReceiptOutcome::Retry(code)) if code.contains("Denied") => {
+            Some(ReceiptOutcome::Denied(code)) => {
                 lines.refuse(
                     what,
                     format!("{action} is denied ({code}): allow it in the role's policy"),
                 );
             }
-            Some(ReceiptOutcome::Retry(code)) => {
+            Some(ReceiptOutcome::Retry(code) | ReceiptOutcome::Unknown(code)) => {
                 lines.warn(what, &format!("{action} cannot be told ({code})"));
             }
             None => {}

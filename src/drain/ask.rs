@@ -103,22 +103,24 @@ async fn resolve<P: Ports>(ctx: &Context<P>, mut list: Vec<Delivery>) -> Vec<Del
     };
     let run = ctx.journal.as_ref().map_or("", |j| j.me.run.as_str());
     for (delivery, record) in list.iter_mut().zip(records) {
-        let next = record.next(ctx.settings.delivery, run);
-        delivery.step = match step(next) {
-            // The reject queue of an earlier run is not there any more.
-            Step::Reject if ctx.wiring.reject.is_none() => match ctx.settings.delivery {
-                Policy::AtLeastOnce => Step::Send {
-                    attempt: 0,
-                    from: None,
-                },
-                Policy::AtMostOnce => Step::Park {
-                    again: record.parked_in.as_deref() == Some(run),
-                },
-            },
-            step => step,
-        };
+        delivery.step = next_step(ctx, record, run);
     }
     list
+}
+
+/// The next step by a record. What an earlier run began with a queue that this one does not have goes on without it.
+fn next_step<P: Ports>(ctx: &Context<P>, mut record: Record, run: &str) -> Step {
+    let policy = ctx.settings.delivery;
+    if record.rejecting && ctx.wiring.reject.is_none() {
+        if policy == Policy::AtMostOnce && !record.holding {
+            let again = record.parked_in.as_deref() == Some(run);
+            return Step::Park { again };
+        }
+        record.rejecting = false;
+    }
+    // Only an at-most-once route has a hold queue. Here it is a doubt like any other.
+    record.holding &= ctx.wiring.hold.is_some();
+    step(record.next(policy, run))
 }
 
 fn step(next: Next) -> Step {

@@ -27,6 +27,9 @@ const LISTED_MAX: usize = 1_000;
 /// How long a destination that refused everything is left alone before it is tried again.
 const STOPPED_FOR: Duration = Duration::from_secs(30);
 
+/// How many denied receives or deletes in a row end the drain (one may be a credential just being renewed).
+pub const DENIED_MAX: u32 = 3;
+
 /// The longest pause between two answered receives, beyond a long poll, in which the source still counts as listened to.
 const LISTENING_PAUSE: Duration = Duration::from_secs(10);
 
@@ -105,6 +108,8 @@ pub struct Context<P: Ports> {
     pub received: Cell<u64>,
     /// The lanes' totals as of now, by lane.
     pub totals: RefCell<Vec<Totals>>,
+    /// The same as they stand in the table, with what is under way there as in doubt: what a sweep makes of them.
+    pub stood: RefCell<Vec<Totals>>,
     /// For each lane, when the first visibility of what stands in its page runs out.
     pub due: Vec<[Cell<Option<Moment>>; 2]>,
     /// Deliveries that wait for an answer about their id.
@@ -121,6 +126,8 @@ pub struct Context<P: Ports> {
     pub empty_polls: Cell<u32>,
     /// Whether the source gave a full receive lately: then every lane receives.
     pub busy: Cell<bool>,
+    /// The size of the largest message of late, in bytes: a smaller one lets it fade.
+    pub largest_lately: Cell<usize>,
     /// Wakes lanes when `busy` begins.
     pub woken: Notify,
     /// Held by the one lane that polls while the source is not busy.
@@ -143,6 +150,8 @@ pub struct Context<P: Ports> {
     pub trouble_unlisted: RefCell<HashSet<Id>>,
     /// When this drain began.
     pub started: Moment,
+    /// Deletes in a row that the source denied.
+    denied_deletes: Cell<u32>,
     /// The table did not answer lately.
     table_down: Cell<bool>,
     opening: Cell<Option<Opening>>,
@@ -170,6 +179,7 @@ impl<P: Ports> Context<P> {
                 .collect(),
             received: Cell::new(0),
             totals: RefCell::new(vec![Totals::default(); lanes]),
+            stood: RefCell::new(vec![Totals::default(); lanes]),
             due: (0..lanes).map(|_| Default::default()).collect(),
             asking: Cell::new(0),
             fresh_until: Cell::new(None),
@@ -178,6 +188,7 @@ impl<P: Ports> Context<P> {
             grant: Cell::new(Grant::default()),
             empty_polls: Cell::new(0),
             busy: Cell::new(false),
+            largest_lately: Cell::new(0),
             woken: Notify::new(),
             scout: Mutex::new(()),
             cutoff_ms,
@@ -189,6 +200,7 @@ impl<P: Ports> Context<P> {
             trouble: RefCell::default(),
             trouble_unlisted: RefCell::default(),
             started: now,
+            denied_deletes: Cell::new(0),
             table_down: Cell::new(false),
             opening: Cell::new(None),
             settings,
@@ -349,6 +361,19 @@ impl<P: Ports> Context<P> {
         self.health.iter().find_map(|h| h.code.borrow().clone())
     }
 
+    /// Notes what the source says of deletes: with several denied in a row the drain stops, because everything it sends comes back.
+    pub fn note_delete(&self, denied: Option<&str>) {
+        let Some(code) = denied else {
+            self.denied_deletes.set(0);
+            return;
+        };
+        self.denied_deletes.set(self.denied_deletes.get() + 1);
+        if self.denied_deletes.get() >= DENIED_MAX {
+            let words = format!("the source lets nothing be deleted ({code})");
+            self.stop.request(Reason::Unavailable(words));
+        }
+    }
+
     /// Notes a failed call to the table: said once for each outage. A table that refuses for good ends the run.
     pub fn note_table(&self, error: &LedgerError) {
         if !self.table_down.replace(true) {
@@ -404,6 +429,13 @@ impl<P: Ports> Context<P> {
         sum
     }
 
+    /// The sum of the lanes' totals as a sweep makes them of what stands in the table.
+    pub fn stood_in_all(&self) -> Totals {
+        let mut sum = Totals::default();
+        self.stood.borrow().iter().for_each(|lane| sum.add(lane));
+        sum
+    }
+
     /// Nothing is in hand, nothing is being asked, and the last long polls found nothing (or this process has no share of the rate
     /// and does not poll).
     pub fn is_idle(&self) -> bool {
@@ -418,20 +450,9 @@ impl<P: Ports> Context<P> {
         self.listened.set(Some((since, now)));
     }
 
-    /// Notes that a message older than the cut-off was received.
+    /// Notes that a message older than the cut-off was received, or may have been.
     pub fn note_old(&self) {
         self.old_seen.set(self.old_seen.get().max(Some(self.now())));
-    }
-
-    /// Notes that a receive's answer was lost: what it handed out, old messages perhaps, is hidden for a whole visibility, and
-    /// after that somebody must have had the time to find it and to say so.
-    pub fn note_lost_receive(&self) {
-        let t = &self.settings.timings;
-        let shown = self
-            .now()
-            .after(t.visibility + t.telling())
-            .before(t.cutoff_quiet);
-        self.old_seen.set(self.old_seen.get().max(Some(shown)));
     }
 
     /// Since when the source has been listened to; `None`: it is not being listened to now. A silence that nobody listened to (a

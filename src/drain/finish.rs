@@ -16,6 +16,9 @@ use crate::stop::Reason;
 /// The longest delay of a message (`DelaySeconds`, AWS quota: 15 minutes).
 const DELAY_MAX: Duration = Duration::from_secs(900);
 
+/// How often it is said that the run waits.
+const TOLD_AGAIN: Duration = Duration::from_secs(30);
+
 /// What a look at the whole run showed.
 struct Look {
     /// Every process of the run was seen to beat.
@@ -50,6 +53,7 @@ pub async fn watch_for_the_end<P: Ports>(ctx: Rc<Context<P>>) {
     let mut polls_before = 0;
     let mut watch = Watch::default();
     let mut known: Option<Known> = None;
+    let mut told: Option<Moment> = None;
     loop {
         tokio::select! {
             biased;
@@ -74,6 +78,7 @@ pub async fn watch_for_the_end<P: Ports>(ctx: Rc<Context<P>>) {
         } else {
             None
         };
+        tell_of_waiting(&ctx, counts, &mut told);
         let empty = |parked: u64| {
             counts.is_some_and(|c| c.visible + c.delayed + c.in_flight.saturating_sub(parked) == 0)
         };
@@ -138,6 +143,25 @@ async fn counts<P: Ports>(ctx: &Context<P>) -> Option<Counts> {
     counts.ok()
 }
 
+/// Says, not too often, that the run waits for messages that somebody has or had in hand: otherwise it looks as if it hung.
+fn tell_of_waiting<P: Ports>(ctx: &Context<P>, counts: Option<Counts>, told: &mut Option<Moment>) {
+    let parked = ctx.sum().parked;
+    let Some(counts) = counts.filter(|c| c.in_flight > parked || c.delayed > 0) else {
+        return;
+    };
+    if told.is_some_and(|told| ctx.now().since(told) < TOLD_AGAIN) {
+        return;
+    }
+    *told = Some(ctx.now());
+    tracing::info!(
+        route = %ctx.settings.route,
+        in_flight = counts.in_flight,
+        delayed = counts.delayed,
+        "waiting for messages that are in flight or delayed in the source: what a dead process had in hand is visible again within {}s of its receive",
+        ctx.settings.timings.visibility.as_secs()
+    );
+}
+
 /// Whether it is for this process to say when the run is over.
 fn decides<P: Ports>(ctx: &Context<P>) -> bool {
     ctx.journal.is_none() || fleet::is_coordinator(ctx)
@@ -148,10 +172,13 @@ fn by_cutoff<P: Ports>(ctx: &Context<P>, old_seen: Option<Moment>) -> bool {
     let t = &ctx.settings.timings;
     let now = ctx.now();
     let listened = ctx.listening_since().map(|since| now.since(since));
+    // What was received last may be in doubt, or left, or with a dead process: then it comes again after its visibility, and somebody must
+    // have had the time to find it and to say so.
+    let quiet = (t.visibility + t.telling()).max(t.cutoff_quiet);
     ctx.cutoff_ms.is_some()
         && listened.is_some_and(|long| long >= t.cutoff_quiet)
-        && now.since(ctx.last_death.get()) >= (t.visibility + t.telling()).max(t.cutoff_quiet)
-        && now.since(old_seen.unwrap_or(ctx.started)) >= t.cutoff_quiet
+        && now.since(ctx.last_death.get()) >= quiet
+        && now.since(old_seen.unwrap_or(ctx.started)) >= quiet
 }
 
 /// Whether no message older than the cut-off can still be delayed: SQS delays by 15 minutes at most.
@@ -206,8 +233,9 @@ async fn look<P: Ports>(ctx: &Context<P>, watch: &mut Watch) -> Result<Look, Led
         match &seen.beat {
             // Alive and idle is only whoever was seen to beat.
             Some(beat) if beat.fenced_by.is_none() => {
-                look.all_alive &= seen.beats_seen > 0 && seen.still_for < t.telling() - t.poll;
-                look.all_idle &= beat.doing.idle && seen.beats_seen > 0;
+                let alive = seen.beats_seen > 0 && seen.still_for < t.telling() - t.poll;
+                look.all_alive &= alive;
+                look.all_idle &= alive && beat.doing.idle;
                 look.parked += beat.doing.totals.parked;
                 let old = beat
                     .doing
@@ -223,11 +251,15 @@ async fn look<P: Ports>(ctx: &Context<P>, watch: &mut Watch) -> Result<Look, Led
 
 /// Declares the end. False: that did not get through yet.
 async fn end<P: Ports>(ctx: &Context<P>) -> bool {
-    if let Some(journal) = &ctx.journal
-        && let Err(error) = fleet::declare_end(ctx, journal, "drained").await
-    {
-        ctx.note_table(&error);
-        return false;
+    if let Some(journal) = &ctx.journal {
+        match fleet::declare_end(ctx, journal, "drained").await {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(error) => {
+                ctx.note_table(&error);
+                return false;
+            }
+        }
     }
     ctx.stop.request(Reason::Ended);
     true

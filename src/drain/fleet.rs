@@ -5,6 +5,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures::StreamExt;
+
 use super::context::{Context, Journal};
 use super::settings::Settings;
 use super::sweep;
@@ -14,6 +16,14 @@ use crate::pace::{SECOND, UNLIMITED, as_limit, larger};
 use crate::port::{Clock, Ports};
 use crate::rules::Rule;
 use crate::stop::{Reason, Stop};
+
+/// A coordinator that has not beaten for so many heartbeats is suspected: from then on all others are watched too, where there are
+/// at most [`WATCHED_BY_ALL`].
+const SUSPECT_BEATS: f64 = 1.5;
+
+/// With more, everybody's watching everybody would be too many reads, and those who die together with their coordinator are noticed
+/// a lease after it.
+const WATCHED_BY_ALL: i64 = 64;
 
 /// With more processes, each non-coordinator looks at the coordinator's heartbeat less often, so that all of them together read it
 /// about this often a second.
@@ -27,7 +37,7 @@ const SENTINELS: u64 = 100;
 const NEW_MAX: u32 = 10 * WATCHERS_PER_S;
 
 /// How many processes are granted or swept at once: ten thousand grants take some four seconds, less than half a lease.
-const AT_ONCE: usize = 32;
+pub const AT_ONCE: usize = 32;
 
 /// So many processes are told in one round of the coordinator's that they are more or fewer, and nothing else: that can wait, and a
 /// round must not take a lease.
@@ -55,11 +65,15 @@ pub async fn take_turns(settings: &Settings, clock: &impl Clock, stop: &Stop) {
     }
 }
 
+/// So often what stands in the table of a process that lives long is kept from expiring.
+const KEPT_AGAIN: Duration = Duration::from_secs(86_400);
+
 /// Coordinates, or watches the coordinator, until the task is dropped.
 pub async fn tend<P: Ports>(ctx: Rc<Context<P>>) {
     let Some(journal) = &ctx.journal else { return };
     let mut watch = Watch::default();
     let chance = ctx.wiring.clock.random();
+    let mut kept = ctx.started;
     loop {
         let round = match journal.ledger.run(&journal.me.run).await {
             Ok(Some(run)) if run.coordinator.as_ref() == Some(&journal.me.process) => {
@@ -74,11 +88,20 @@ pub async fn tend<P: Ports>(ctx: Rc<Context<P>>) {
             }
             Err(error) => Err(error),
         };
-        if let Err(error) = round {
-            if error == LedgerError::Superseded {
-                return;
+        match round {
+            Ok(()) => {}
+            Err(LedgerError::Superseded) => return,
+            // It does not pass by itself, and the run cannot end.
+            Err(LedgerError::Malformed(error)) => {
+                ctx.stop.request(Reason::Failed(error.to_string()));
             }
-            ctx.note_table(&error);
+            Err(error) => ctx.note_table(&error),
+        }
+        if ctx.now().since(kept) >= KEPT_AGAIN {
+            match journal.ledger.keep(&journal.me, is_coordinator(&ctx)).await {
+                Ok(()) => kept = ctx.now(),
+                Err(error) => ctx.note_table(&error),
+            }
         }
         // Twice a beat, so that a death is noticed well within a second lease.
         let wait = ctx.settings.timings.heartbeat / 2;
@@ -120,11 +143,19 @@ async fn stand_by<P: Ports>(
     let me = &journal.me.process;
     if let Some(name) = run.coordinator.clone().filter(|c| !c.is_empty()) {
         let names = [name];
-        watch.keep(&names);
         let seen = watch.look(ctx, &journal.ledger, &names).await?;
         let Some(seen) = seen.first() else {
             return Ok(());
         };
+        let few = ctx.grant.get().processes <= WATCHED_BY_ALL;
+        if seen.still_for < ctx.settings.timings.heartbeat.mul_f64(SUSPECT_BEATS) {
+            watch.keep(&names);
+        } else if few {
+            // Whoever takes its place has then watched the others for some time already: others may have died with it.
+            let all = journal.ledger.processes().await?;
+            let all: Vec<String> = all.into_iter().map(|p| p.process).collect();
+            watch.look(ctx, &journal.ledger, &all).await?;
+        }
         if !seen.gone {
             if !seen.is_dead(ctx.settings.timings.lease) {
                 return Ok(());
@@ -201,7 +232,12 @@ async fn coordinate<P: Ports>(
             sweep::fence_and_sweep(ctx, journal, process, seen).await
         }
     });
-    sweep::all_of(AT_ONCE, sweeps).await?;
+    // One that cannot be swept keeps neither the others from it nor the living from their shares.
+    let swept: Vec<Result<(), LedgerError>> = futures::stream::iter(sweeps)
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    let not_swept = swept.into_iter().find_map(Result::err);
     // Read after the heartbeats: whoever steers by hand writes the run first, so what they say is never taken back here.
     let now = journal.ledger.run(&journal.me.run).await?;
     let Some(run) = now.filter(|now| now.term == run.term) else {
@@ -216,7 +252,8 @@ async fn coordinate<P: Ports>(
     }
     // Where not everybody can have a share the coordinator has one: it says when the run is over, and must hear the source.
     living.sort_by_key(|(process, _)| process.process != journal.me.process);
-    share_out(ctx, journal, &run, &living).await
+    share_out(ctx, journal, &run, &living).await?;
+    not_swept.map_or(Ok(()), Err)
 }
 
 /// How many processes there are, as they are told: exactly up to 16, then the next power of two, so that with thousands of them
@@ -324,7 +361,8 @@ async fn share_out<P: Ports>(
     Ok(())
 }
 
-/// The coordinator declares the run's epoch over: in its record, then to every process, not faster than they may leave.
+/// The coordinator declares the run's epoch over: in its record, then to every process, not faster than they may leave. False: somebody
+/// else coordinates by now.
 ///
 /// # Errors
 /// When the table cannot be written; calling again goes on.
@@ -332,9 +370,16 @@ pub async fn declare_end<P: Ports>(
     ctx: &Context<P>,
     journal: &Journal<P>,
     outcome: &str,
-) -> Result<(), LedgerError> {
+) -> Result<bool, LedgerError> {
     let run = &journal.me.run;
-    journal.ledger.end_run(run, journal.epoch, outcome).await?;
+    let me = Some(journal.me.process.as_str());
+    let over = journal
+        .ledger
+        .end_run(run, journal.epoch, outcome, me)
+        .await?;
+    if !over {
+        return Ok(false);
+    }
     let mut others = journal.ledger.processes().await?;
     others.retain(|p| p.run == *run && p.process != journal.me.process);
     let names: Vec<String> = others.into_iter().map(|p| p.process).collect();
@@ -355,7 +400,7 @@ pub async fn declare_end<P: Ports>(
             .map(|(name, seen, grant)| journal.ledger.grant(name, seen, grant));
         sweep::all_of(AT_ONCE, grants).await?;
         if some.len() < AT_ONCE {
-            return Ok(());
+            return Ok(true);
         }
         let pace = Duration::from_secs(1) * AT_ONCE as u32 / ENDS_PER_S;
         let pause = pace.saturating_sub(ctx.now().since(began));

@@ -9,9 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::ask::Asked;
 use super::backoff::Backoff;
-use super::context::Context;
+use super::context::{Context, DENIED_MAX};
 use super::delivery::{Back, Delivery, Fate, Step};
-use super::hands::Seen;
+use super::hands::{FULL_BYTES, Seen};
 use crate::message::{BATCH_ENTRIES, Message};
 use crate::port::{Clock, Moment, Ports, QueueError, Source, Trouble};
 use crate::stop::Reason;
@@ -24,11 +24,11 @@ pub struct Gathered {
     pub slot: Option<OwnedSemaphorePermit>,
 }
 
-/// How many denied receives in a row end the run (one may be a credential just being renewed).
-const DENIED_MAX: u32 = 3;
-
 /// How many deliveries may wait for an answer about their id before lanes stop receiving: what bounds memory.
 const ASKING_MAX: usize = 2_000;
+
+/// How many pages a lane has in hand at most: one being worked on and one behind it.
+const PAGES_IN_HAND: usize = 2;
 
 /// Receives pages for one lane until the drain stops.
 pub async fn gather<P: Ports>(
@@ -37,8 +37,7 @@ pub async fn gather<P: Ports>(
     pages: mpsc::Sender<Gathered>,
     ask: mpsc::UnboundedSender<Asked>,
 ) {
-    // One page being worked on and one in hand behind it.
-    let slots = Arc::new(Semaphore::new(2));
+    let slots = Arc::new(Semaphore::new(PAGES_IN_HAND));
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     loop {
         let slot = tokio::select! {
@@ -63,7 +62,7 @@ pub async fn gather<P: Ports>(
                 continue;
             }
         }
-        let most = ctx.pacer.page_max(ctx.settings.lanes, ctx.settings.page);
+        let most = page_max(&ctx);
         let (received, failure) = receive_page(&ctx, most, scout.is_none()).await;
         let deliveries = sort(&ctx, lane, received, &ask);
         drop(scout);
@@ -86,6 +85,16 @@ fn may_receive<P: Ports>(ctx: &Context<P>) -> bool {
         && ctx.gate().is_ok()
         && ctx.pacer.share() != 0
         && ctx.asking.get() < ASKING_MAX
+        && !ctx.hands.borrow().is_full()
+}
+
+/// How many messages a page may have, so that the pages that all lanes may have in hand stay within [`FULL_BYTES`] if they are as
+/// large as those of late.
+fn page_max<P: Ports>(ctx: &Context<P>) -> usize {
+    let pages = ctx.settings.lanes * PAGES_IN_HAND;
+    let by_size = FULL_BYTES / pages / ctx.largest_lately.get().max(1);
+    let most = ctx.pacer.page_max(ctx.settings.lanes, ctx.settings.page);
+    most.min(by_size).max(1)
 }
 
 /// Waits until a receive may begin. False: the drain is stopping.
@@ -151,12 +160,17 @@ async fn receive_page<P: Ports>(
         match answer {
             Ok(some) => {
                 ctx.note_received();
+                let largest = some.1.iter().map(Message::size_bytes).max();
+                let before = ctx.largest_lately.get();
+                let largest = largest.map_or(before, |l| l.max(before - before / 8));
+                ctx.largest_lately.set(largest);
                 found += some.1.len();
                 received.push(some);
             }
             Err(error) => {
                 if error.kind == Trouble::Unreachable {
-                    ctx.note_lost_receive();
+                    // The answer may have been lost: what it handed out is hidden for a visibility.
+                    ctx.note_old();
                 }
                 failure = Some(error);
             }
@@ -199,7 +213,8 @@ fn sort<P: Ports>(
                 ctx.note_old();
             }
             let mut hands = ctx.hands.borrow_mut();
-            let seen = hands.take(message.id, &message.receipt_handle, received_at);
+            let bytes = message.size_bytes();
+            let seen = hands.take(message.id, &message.receipt_handle, received_at, bytes);
             let step = match seen {
                 Seen::InHand => {
                     if ctx.settings.source_fifo {

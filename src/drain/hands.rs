@@ -8,6 +8,10 @@ use crate::port::Moment;
 /// How many recently sent ids are remembered, at least; at most twice as many (about 2 MB of slots).
 const RECENT: usize = 32_768;
 
+/// How many bytes of messages may be in hand before lanes stop receiving, and about how many there are at most: each is held once more while
+/// it is being sent, in the request's own form. (SQS allows a message of 1 MiB.)
+pub const FULL_BYTES: usize = 32 << 20;
+
 /// A set that forgets its oldest members, in two generations.
 #[derive(Default)]
 pub struct Lately {
@@ -30,12 +34,6 @@ impl Lately {
     pub fn contains(&self, id: Id) -> bool {
         self.young.contains(&id) || self.old.contains(&id)
     }
-
-    /// Forgets an id.
-    pub fn remove(&mut self, id: Id) {
-        self.young.remove(&id);
-        self.old.remove(&id);
-    }
 }
 
 /// A later receive of what is in hand.
@@ -46,10 +44,17 @@ pub struct Newer {
     pub received_at: Moment,
 }
 
+/// One id in hand.
+struct InHand {
+    newest: Option<Newer>,
+    bytes: usize,
+}
+
 /// The ids in hand, each with its newest receive where there was a later one.
 #[derive(Default)]
 pub struct Hands {
-    ids: HashMap<Id, Option<Newer>>,
+    ids: HashMap<Id, InHand>,
+    bytes: usize,
     /// What was accepted by a destination (or is otherwise done) lately.
     pub done: Lately,
     /// Without a table only: sends whose answer was lost.
@@ -70,16 +75,18 @@ pub enum Seen {
 }
 
 impl Hands {
-    /// Takes a delivery in hand, or recognises it.
-    pub fn take(&mut self, id: Id, handle: &str, received_at: Moment) -> Seen {
-        if let Some(newest) = self.ids.get_mut(&id) {
-            *newest = Some(Newer {
+    /// Takes a delivery of so many bytes in hand, or recognises it.
+    pub fn take(&mut self, id: Id, handle: &str, received_at: Moment, bytes: usize) -> Seen {
+        if let Some(known) = self.ids.get_mut(&id) {
+            known.newest = Some(Newer {
                 handle: handle.to_owned(),
                 received_at,
             });
             return Seen::InHand;
         }
-        self.ids.insert(id, None);
+        let newest = None;
+        self.ids.insert(id, InHand { newest, bytes });
+        self.bytes += bytes;
         if self.done.contains(id) {
             Seen::Done
         } else {
@@ -89,12 +96,19 @@ impl Hands {
 
     /// The newest receive that came after the first, if any.
     pub fn newest(&self, id: Id) -> Option<&Newer> {
-        self.ids.get(&id).and_then(Option::as_ref)
+        self.ids.get(&id).and_then(|known| known.newest.as_ref())
     }
 
     /// Lets go of an id.
     pub fn drop(&mut self, id: Id) {
-        self.ids.remove(&id);
+        if let Some(known) = self.ids.remove(&id) {
+            self.bytes -= known.bytes;
+        }
+    }
+
+    /// Whether there is as much in hand as may be: see [`FULL_BYTES`].
+    pub fn is_full(&self) -> bool {
+        self.bytes >= FULL_BYTES
     }
 
     /// How many ids are in hand.

@@ -1,9 +1,11 @@
 //! Joining a run: which run it is, whether another one drains the source, and this process's registration.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::context::Journal;
-use super::settings::{Cutoff, Settings, difference};
+use super::fleet::AT_ONCE;
+use super::settings::{Cutoff, Settings, difference, lease_of};
 use super::sweep;
 use crate::ledger::{Grant, Granted, Ledger, LedgerError, Registration, RunItem};
 use crate::pace::{Share, UNLIMITED, share_of};
@@ -211,7 +213,7 @@ async fn open<P: Ports>(
     if !created && (item.ended || item.settings != settings.fingerprint) {
         if !item.ended {
             // Nobody of it lives (that was seen above): its settings may be replaced.
-            ledger.end_run(run, item.epoch, "interrupted").await?;
+            ledger.end_run(run, item.epoch, "interrupted", None).await?;
         }
         tell_rate_changes(settings, run, item.rate);
         ledger
@@ -347,12 +349,13 @@ async fn strangers_must_be_dead<P: Ports>(
         ),
         false => format!("another run, '{at_it}',"),
     };
+    let lease = longest_lease(settings, ledger, &strangers).await?;
     tracing::info!(
         route = %settings.route,
         processes = strangers.len(),
         run = %at_it,
         "{how} has processes registered at the source: watching for {}s whether they live",
-        settings.timings.lease.as_secs_f64()
+        lease.as_secs_f64()
     );
     let refused = |by: &Registration| {
         let mine = by.run == run;
@@ -364,7 +367,6 @@ async fn strangers_must_be_dead<P: Ports>(
     let names: Vec<String> = strangers.iter().map(|p| p.process.clone()).collect();
     let first = ledger.beats(&names).await?;
     let since = clock.now();
-    let lease = settings.timings.lease;
     loop {
         tokio::select! {
             biased;
@@ -382,7 +384,7 @@ async fn strangers_must_be_dead<P: Ports>(
         if began.since(since) < lease {
             continue;
         }
-        for (stranger, beat) in strangers.iter().zip(beats) {
+        let sweeps = strangers.iter().zip(beats).map(|(stranger, beat)| async move {
             let fenced = match beat {
                 Some(beat) => {
                     beat.fenced_by.is_some()
@@ -390,19 +392,43 @@ async fn strangers_must_be_dead<P: Ports>(
                 }
                 None => true,
             };
-            if !fenced {
-                return Err(refused(stranger));
+            if fenced {
+                tracing::warn!(route = %settings.route, process = %stranger.process, run = %stranger.run, "a process that was registered at the source is dead: settling what it left behind");
+                sweep::sweep(ledger, stranger, "died", by).await?;
             }
-            tracing::warn!(route = %settings.route, process = %stranger.process, run = %stranger.run, "a process that was registered at the source is dead: settling what it left behind");
-            sweep::sweep(ledger, stranger, "died", by).await?;
-        }
-        return Ok(());
+            Ok(fenced)
+        });
+        let swept = sweep::all_of(AT_ONCE, sweeps).await?;
+        let alive = strangers.iter().zip(swept).find(|(_, swept)| !swept);
+        return match alive {
+            Some((stranger, _)) => Err(refused(stranger)),
+            None => Ok(()),
+        };
     }
+}
+
+/// For how long these processes may send without a heartbeat, by the settings of their runs, and by one's own at least.
+async fn longest_lease<P: Ports>(
+    settings: &Settings,
+    ledger: &Ledger<P>,
+    strangers: &[Registration],
+) -> Result<Duration, LedgerError> {
+    let mut lease = settings.timings.lease;
+    let runs: BTreeSet<&str> = strangers.iter().map(|p| p.run.as_str()).collect();
+    for run in runs {
+        let theirs = ledger.run(run).await?;
+        let theirs = theirs.and_then(|item| lease_of(&item.settings));
+        lease = lease.max(theirs.unwrap_or_default());
+    }
+    Ok(lease)
 }
 
 /// This process, with a fresh name, as it is going to register for `run`.
 pub fn newcomer(settings: &Settings, clock: &impl Clock, run: &str) -> Registration {
-    let now_ms = clock.wall().local.timestamp_millis();
+    let times = clock.wall();
+    // The run's cut-off is taken from this and held against the service's times of its messages: of two clocks the later.
+    let now = times.local.max(times.service.unwrap_or(times.local));
+    let now_ms = now.timestamp_millis();
     Registration {
         process: ulid_of(clock, now_ms),
         run: run.to_owned(),

@@ -81,7 +81,10 @@ impl<P: Ports> Lane<P> {
             let mut next = match &done {
                 None => match pages.next().await {
                     Some(next) => Some(next),
-                    None => return self.close().await,
+                    None => {
+                        self.close().await;
+                        return;
+                    }
                 },
                 // What was sent is marked with the next page's prepare only when that page is already in hand.
                 Some(_) => pages.ready(),
@@ -110,14 +113,22 @@ impl<P: Ports> Lane<P> {
             // What was sent takes no place any more: the page after the next may be gathered.
             next.iter_mut().for_each(|n| n.slot = None);
             done = next;
+            // What was settled otherwise than its mark says (a refused message that is parked by now) must not stand in the page of a
+            // lane that waits, perhaps for long: a sweep would believe the mark.
+            if done.is_none() && self.is_unsaved() && !self.close().await {
+                return;
+            }
         }
     }
 
-    /// Leaves an empty page with the lane's last totals.
-    async fn close(mut self) {
-        let unsaved = self.ctx.totals.borrow()[self.index] != self.saved;
-        self.stored |= unsaved;
-        self.save(&[], &[]).await;
+    fn is_unsaved(&self) -> bool {
+        self.ctx.totals.borrow()[self.index] != self.saved
+    }
+
+    /// Leaves an empty page with the lane's last totals. False when nothing may be touched any more.
+    async fn close(&mut self) -> bool {
+        self.stored |= self.is_unsaved();
+        self.save(&[], &[]).await
     }
 
     /// Makes the transitions that must stand in the table before the prepare: taking over doubts, claiming ids.
@@ -236,6 +247,7 @@ impl<P: Ports> Lane<P> {
                 Ok(()) => {
                     self.stored = !page.entries.is_empty();
                     self.saved = page.totals;
+                    ctx.stood.borrow_mut()[self.index] = page.totals_of_the_dead();
                     ctx.due[self.index][1].set(soonest(done));
                     return true;
                 }

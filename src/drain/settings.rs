@@ -58,7 +58,8 @@ pub struct Timings {
     pub settle: Duration,
     /// How many such looks in a row must find nothing.
     pub settle_checks: u32,
-    /// The run may end by its cut-off only when no older message was seen for so long (and for one visibility).
+    /// The run may end by its cut-off only when no older message was seen for so long at least, and for one visibility and what it takes
+    /// to tell of it (see [`Timings::telling`]).
     pub cutoff_quiet: Duration,
 }
 

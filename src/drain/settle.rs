@@ -55,14 +55,23 @@ pub async fn settle<P: Ports>(ctx: &Context<P>, lane: usize, page: &[Delivery]) 
         refusals,
         delete(ctx, done),
         hand_over(ctx, unknown),
-        release(ctx, back),
+        release(ctx, back.clone()),
     );
+    // A stop may have come between a refusal and its copy's send.
+    let mut back_too = pick(page, |f| matches!(f, Fate::Unsent(_)));
+    back_too.retain(|d| !back.iter().any(|b| std::ptr::eq(*b, *d)));
+    release(ctx, back_too).await;
     list(ctx, page).await;
     let mut totals = ctx.totals.borrow_mut();
     let mut hands = ctx.hands.borrow_mut();
+    let was_full = hands.is_full();
     for delivery in page {
         delivery.count(&mut totals[lane]);
         hands.drop(delivery.message.id);
+    }
+    if was_full && !hands.is_full() {
+        // Lanes may be waiting to receive.
+        ctx.fresh.notify_waiters();
     }
 }
 
@@ -144,19 +153,32 @@ async fn delete_batch<'a, P: Ports>(ctx: &Context<P>, batch: &[&'a Delivery]) ->
         let in_time =
             |d: &Delivery| answered < ctx.deadline(d) || !ctx.keeps(Rule::LateDeleteSettlesNothing);
         let mut again = Vec::new();
-        let mut code = None;
+        let (mut code, mut denied) = (None, None);
         for (delivery, outcome) in todo.iter().zip(outcomes) {
             match outcome {
                 // A delete answered late may have met a newer delivery's handle: it settles nothing.
                 ReceiptOutcome::Done if in_time(delivery) => {}
                 ReceiptOutcome::Done | ReceiptOutcome::Stale(_) => unsettled.push(*delivery),
-                ReceiptOutcome::Retry(c) => {
+                ReceiptOutcome::Retry(c) | ReceiptOutcome::Unknown(c) => {
                     code = Some(c);
+                    again.push(*delivery);
+                }
+                ReceiptOutcome::Denied(c) => {
+                    denied = Some(c);
                     again.push(*delivery);
                 }
             }
         }
         todo = again;
+        ctx.note_delete(denied.as_deref());
+        if let Some(denied) = denied {
+            if ctx.stop.is_requested() {
+                // No use in waiting for somebody to see to it: whoever receives them next knows that they were sent.
+                unsettled.append(&mut todo);
+                return unsettled;
+            }
+            code = Some(denied);
+        }
         if let Some(code) = code {
             if backoff.failures() == 0 {
                 tracing::warn!(route = %ctx.settings.route, code, entries = todo.len(), "a delete failed: trying again");
@@ -255,7 +277,8 @@ async fn park<P: Ports>(ctx: &Context<P>, list: Vec<&Delivery>) {
 }
 
 /// Changes visibility timeouts, each only while there is time for the answer: later the handle may show or hide somebody else's
-/// delivery. What fails is tried once more, under the same condition; after that it becomes visible by itself.
+/// delivery. What surely failed is tried once more, under the same condition; what may have been done is not, because somebody else may
+/// have the message by now. It becomes visible by itself.
 async fn change_visibility<P: Ports>(ctx: &Context<P>, list: &[(&Delivery, Duration)]) {
     let slack = ctx.settings.timings.send_timeout + ctx.settings.timings.margin;
     let batches = list.chunks(BATCH_ENTRIES).map(|batch| async move {

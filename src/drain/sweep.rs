@@ -1,6 +1,8 @@
 //! Sweeping a process: a dead one's pages become records of their ids, its totals go to its run, its registration goes.
 //! A process that ends cleanly does the same for itself.
 
+use std::collections::HashMap;
+
 use futures::{StreamExt, TryStreamExt};
 
 use super::context::{Context, Journal};
@@ -65,6 +67,16 @@ pub async fn sweep<P: Ports>(
         if pages.is_empty() {
             break;
         }
+        // A page that was swept can rise again: by the late first attempts of a retried create and of a retried write. What it says was
+        // settled long ago, and the totals that were folded say so by their sequence.
+        let before = match pages.iter().any(|p| !p.page.entries.is_empty()) {
+            true => ledger.folded(of).await?,
+            false => HashMap::new(),
+        };
+        let has_risen = |stored: &StoredPage| {
+            let before = before.get(&stored.lane);
+            before.is_some_and(|sequence| *sequence > stored.sequence)
+        };
         let firm = all_of(
             PAGES_AT_ONCE,
             pages.into_iter().map(|stored| async move {
@@ -82,7 +94,10 @@ pub async fn sweep<P: Ports>(
         let settled = all_of(
             PAGES_AT_ONCE,
             firm.iter().map(|stored| async move {
-                let (facts, totals) = stored.page.settle_for_the_dead();
+                let (mut facts, totals) = stored.page.settle_for_the_dead();
+                if has_risen(stored) {
+                    facts.clear();
+                }
                 write_facts(ledger, of, &facts, by).await?;
                 Ok((stored.lane, stored.sequence, totals))
             }),

@@ -1,5 +1,7 @@
 //! Registration, heartbeats, fences, pages, and what is left of a process when it ends.
 
+use std::collections::HashMap;
+
 use super::items::{item, n, s};
 use super::*;
 
@@ -28,6 +30,10 @@ const LANES_A_FOLD: usize = 16;
 
 fn beat_key(process: &str) -> Key {
     Key::new(format!("process#{process}"), "beat")
+}
+
+fn tally_key(of: &Registration) -> Key {
+    Key::new(format!("run#{}", of.run), format!("process#{}", of.process))
 }
 
 fn page_key(process: &str, lane: u32) -> Key {
@@ -118,6 +124,31 @@ impl<P: Ports> Ledger<P> {
             ("host", s(&registration.host)),
         ]);
         create(self.registration_key(process), new).await?;
+        Ok(())
+    }
+
+    /// Keeps what stands in the table of a living process, and of its run where it coordinates that, from expiring: only its heartbeat is
+    /// written all the time.
+    ///
+    /// # Errors
+    /// When the table cannot be read or written.
+    pub async fn keep(&self, me: &Registration, coordinates: bool) -> Result<(), LedgerError> {
+        let mut keys = vec![self.registration_key(&me.process)];
+        let pages = self.pages(&me.process).await?;
+        keys.extend(pages.iter().map(|p| page_key(&me.process, p.lane)));
+        if coordinates {
+            keys.push(Key::new(self.source_pk(), "owner"));
+            keys.push(super::run::run_key(&me.run));
+        }
+        for key in keys {
+            match self
+                .update(key, all([Test::Exists]), Item::new(), KEPT)
+                .await
+            {
+                Ok(_) | Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ok(())
     }
 
@@ -408,6 +439,21 @@ impl<P: Ports> Ledger<P> {
         Ok(())
     }
 
+    /// The sequences up to which the totals of a process's lanes have been folded, by lane.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn folded(&self, of: &Registration) -> Result<HashMap<u32, i64>, LedgerError> {
+        let known = self.get_one(tally_key(of)).await?.unwrap_or_default();
+        Ok(known
+            .iter()
+            .filter_map(|(name, value)| match (name.strip_prefix("seq"), value) {
+                (Some(lane), Datum::N(sequence)) => Some((lane.parse().ok()?, *sequence)),
+                _ => None,
+            })
+            .collect())
+    }
+
     async fn fold_some(
         &self,
         of: &Registration,
@@ -438,8 +484,7 @@ impl<P: Ports> Ledger<P> {
             if when.is_empty() {
                 return Ok(());
             }
-            let key = Key::new(format!("run#{}", of.run), format!("process#{}", of.process));
-            match self.update(key, when, set, KEPT).await {
+            match self.update(tally_key(of), when, set, KEPT).await {
                 Ok(_) => return Ok(()),
                 // Some of it stands there already: the rest is written without it.
                 Err(StoreError::Conflict(Some(old))) => known = old,

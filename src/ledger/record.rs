@@ -145,7 +145,6 @@ impl<P: Ports> Ledger<P> {
             Test::Eq("doubts".into(), Datum::N(i64::from(attempt))),
             Test::No("sent".into()),
             Test::No("held".into()),
-            Test::No("holding".into()),
             Test::No("dropped".into()),
         ]);
         when.push(match from {

@@ -3,7 +3,7 @@
 use super::items::{item, n, s};
 use super::*;
 
-fn run_key(run: &str) -> Key {
+pub(super) fn run_key(run: &str) -> Key {
     Key::new(format!("run#{run}"), "run")
 }
 
@@ -63,24 +63,46 @@ impl<P: Ports> Ledger<P> {
             ("settings", s(settings)),
             ("rate", n(rate)),
         ]);
-        match self.update(run_key(run), when, set, KEPT).await {
+        let mut remove = vec!["outcome".to_owned()];
+        if cutoff_ms.is_none() {
+            remove.push("cutoff".to_owned());
+        }
+        match self.change(run_key(run), when, set, remove, KEPT).await {
             Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Declares an epoch of the run over.
+    /// Declares an epoch of the run over, if `coordinator` is the one of the run (one that stood still meanwhile has no say any more);
+    /// `None`: whoever it is, nobody of the run lives. Answers whether it is over.
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn end_run(&self, run: &str, epoch: i64, outcome: &str) -> Result<(), LedgerError> {
-        let when = all([
+    pub async fn end_run(
+        &self,
+        run: &str,
+        epoch: i64,
+        outcome: &str,
+        coordinator: Option<&str>,
+    ) -> Result<bool, LedgerError> {
+        let mut when = all([
             Test::Eq("epoch".into(), Datum::N(epoch)),
             Test::Eq("ended".into(), Datum::N(0)),
         ]);
+        if let Some(me) = coordinator {
+            when.push(vec![Test::Eq(
+                "coordinator".into(),
+                Datum::S(me.to_owned()),
+            )]);
+        }
         let set = item([("ended", n(1)), ("outcome", s(outcome))]);
         match self.update(run_key(run), when, set, KEPT).await {
-            Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict(None)) => Ok(false),
+            Err(StoreError::Conflict(Some(old))) => {
+                let old = RunItem::read(&old)?;
+                Ok(old.epoch > epoch || old.ended)
+            }
             Err(error) => Err(error.into()),
         }
     }

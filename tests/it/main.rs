@@ -12,6 +12,7 @@ mod contract;
 mod crash;
 mod house;
 mod jobdef;
+mod leftovers;
 #[cfg(feature = "local")]
 mod local;
 mod model;

@@ -3,8 +3,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::world::World;
-use crate::world::schedule::Schedule;
+use crate::world::schedule::{Climate, Schedule};
+use crate::world::worker::Setup;
+use crate::world::{Chance, Fault, Op, World};
 
 /// Paste a seed here that failed: `a_failing_seed` runs it alone, with its log.
 const FAILING_SEED: u64 = 0;
@@ -56,6 +57,26 @@ fn every_seed_keeps_every_promise() {
         "{} of {all} seeds failed: {failed:?}",
         failed.len()
     );
+}
+
+/// A visibility that outlasts the minute in which nothing older than the cut-off may be seen: what is in doubt at the end is hidden, and
+/// the run waits for it.
+#[test]
+fn what_is_hidden_at_the_end_keeps_the_run() {
+    let climate = Climate {
+        setup: Setup {
+            visibility_s: 120,
+            rate: Some(2.0),
+            ..Climate::default().setup
+        },
+        messages: 150..=200,
+        faults: vec![Chance::on(&[Op::Send], Fault::AnswerLost, 500)],
+        storm_ms: 200_000,
+        ..Climate::default()
+    };
+    for seed in 1..=20 {
+        Schedule::of(&climate, seed).run(false).assert_sound();
+    }
 }
 
 #[test]

@@ -278,8 +278,8 @@ impl<P: Ports> Pass<'_, P> {
         for _ in 0..TRIES {
             match self.queue.delete(&handles).await.first() {
                 Some(ReceiptOutcome::Done) => return true,
-                Some(ReceiptOutcome::Retry(_)) => self.pause().await,
-                Some(ReceiptOutcome::Stale(_)) | None => return false,
+                Some(ReceiptOutcome::Retry(_) | ReceiptOutcome::Unknown(_)) => self.pause().await,
+                Some(ReceiptOutcome::Stale(_) | ReceiptOutcome::Denied(_)) | None => return false,
             }
         }
         false

@@ -318,7 +318,7 @@ pub async fn a_missing_queue_is_missing<B: Bench>(bench: B) {
     assert!(
         matches!(
             outcomes[..],
-            [ReceiptOutcome::Retry(_), ReceiptOutcome::Retry(_)]
+            [ReceiptOutcome::Denied(_), ReceiptOutcome::Denied(_)]
         ),
         "{outcomes:?}"
     );

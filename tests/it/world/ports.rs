@@ -84,6 +84,15 @@ pub(super) fn trouble(failure: Failure) -> (Trouble, &'static str) {
     }
 }
 
+fn failed_receipt(failure: Failure) -> ReceiptOutcome {
+    let code = trouble(failure).1.into();
+    match failure {
+        Failure::Timeout | Failure::ServerFault => ReceiptOutcome::Unknown(code),
+        Failure::Refused | Failure::Throttled => ReceiptOutcome::Retry(code),
+        Failure::Denied | Failure::Missing => ReceiptOutcome::Denied(code),
+    }
+}
+
 fn queue_error(failure: Failure) -> QueueError {
     let (kind, code) = trouble(failure);
     QueueError {
@@ -160,7 +169,7 @@ impl Source for SimSource {
         assert!((1..=10).contains(&handles.len()), "a delete takes 1 to 10");
         let limit = self.at.core.timings.get().queue_timeout_ms;
         let n = handles.len();
-        let failed = move |f| vec![ReceiptOutcome::Retry(trouble(f).1.into()); n];
+        let failed = move |f| vec![failed_receipt(f); n];
         let call = self.call(Op::Delete, limit, Box::new(failed), |a| show_receipts(a));
         let (queue, handles) = (self.queue, handles.to_vec());
         let detail = || format!("q{queue} {}", handles.join(" "));
@@ -202,7 +211,7 @@ impl Source for SimSource {
         );
         let limit = self.at.core.timings.get().queue_timeout_ms;
         let n = handles.len();
-        let failed = move |f| vec![ReceiptOutcome::Retry(trouble(f).1.into()); n];
+        let failed = move |f| vec![failed_receipt(f); n];
         let call = self.call(Op::Visibility, limit, Box::new(failed), |a| {
             show_receipts(a)
         });

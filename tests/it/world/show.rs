@@ -21,6 +21,8 @@ pub fn show_receipts(answer: &[ReceiptOutcome]) -> String {
     let one = |o: &ReceiptOutcome| match o {
         ReceiptOutcome::Done => "done".to_owned(),
         ReceiptOutcome::Retry(code) => format!("retry:{code}"),
+        ReceiptOutcome::Unknown(code) => format!("unknown:{code}"),
+        ReceiptOutcome::Denied(code) => format!("denied:{code}"),
         ReceiptOutcome::Stale(code) => format!("stale:{code}"),
     };
     answer.iter().map(one).collect::<Vec<_>>().join(" ")

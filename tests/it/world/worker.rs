@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sqs_drain::drain::settings::{Cutoff, Destination, GroupFrom, Settings, Timings};
+use sqs_drain::drain::settings::{Cutoff, Destination, GroupFrom, LEASE, Settings, Timings};
 use sqs_drain::drain::{self, Wiring};
 use sqs_drain::exit::ExitCode;
 use sqs_drain::journal::{Delivery, Totals};
@@ -53,6 +53,8 @@ pub struct Setup {
     pub redrive: Option<u32>,
     /// How long a received message stays hidden, in seconds.
     pub visibility_s: u64,
+    /// The lease, in seconds; a heartbeat takes three tenths of it.
+    pub lease_s: u64,
     /// With a checkpoint table.
     pub journal: bool,
     /// The run has no cut-off: it ends only when nothing is left.
@@ -83,6 +85,7 @@ impl Default for Setup {
             window: None,
             redrive: None,
             visibility_s: 40,
+            lease_s: 10,
             journal: true,
             no_cutoff: false,
             array: 1,
@@ -114,8 +117,8 @@ impl Setup {
             send_timeout: Duration::from_secs(2),
             table_timeout: Duration::from_secs(2),
             margin: Duration::from_secs(1),
-            heartbeat: Duration::from_secs(3),
-            lease: Duration::from_secs(10),
+            heartbeat: Duration::from_millis(self.lease_s * 300),
+            lease: Duration::from_secs(self.lease_s),
             poll: Duration::from_secs(2),
             grace: Duration::from_secs(25),
             settle: Duration::from_secs(1),
@@ -146,7 +149,7 @@ impl Setup {
             shard,
             shards: self.array,
             host: "world".into(),
-            fingerprint: "the same".into(),
+            fingerprint: format!(r#"{{"{LEASE}":"{}s"}}"#, self.lease_s),
             source: SOURCE.into(),
             source_fifo: self.fifo,
             destinations: (1..=self.destinations)
@@ -346,13 +349,30 @@ impl Setup {
         }
     }
 
+    /// The totals of all processes that ended or were swept, as the table has them.
+    pub fn totals(&self, world: &World) -> Totals {
+        let table = world.table.borrow();
+        let mut totals = Totals::default();
+        for (key, item) in table.items().filter(|(key, _)| key.pk.starts_with("run#")) {
+            for (name, value) in item {
+                if let (true, Datum::B(bytes)) = (name.starts_with("lane"), value) {
+                    match Totals::decode(bytes) {
+                        Ok(lane) => totals.add(&lane),
+                        Err(error) => panic!("{key}: {error}"),
+                    }
+                }
+            }
+        }
+        totals
+    }
+
     /// What must hold of the table when no process lives and all of them are swept.
     fn check_table(&self, world: &World) {
         let mut complaints = Vec::new();
+        let totals = self.totals(world);
         let table = world.table.borrow();
-        let mut totals = Totals::default();
         let mut listed = BTreeSet::new();
-        for (key, item) in table.items() {
+        for (key, _) in table.items() {
             // A registration may come late and once more; then its heartbeat's tombstone says that it is nobody's.
             if key.pk.starts_with("source#") && key.sk.starts_with("process#") {
                 let beat = table.get(&Key::new(key.sk.clone(), "beat"));
@@ -365,14 +385,6 @@ impl Setup {
             }
             if let Some(id) = key.sk.strip_prefix("id#") {
                 listed.insert(Id::of(id));
-            }
-            for (name, value) in item {
-                if let (true, Datum::B(bytes)) = (name.starts_with("lane"), value) {
-                    match Totals::decode(bytes) {
-                        Ok(lane) => totals.add(&lane),
-                        Err(error) => complaints.push(format!("{key}: {error}")),
-                    }
-                }
             }
         }
         if !totals.is_balanced() {
