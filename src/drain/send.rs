@@ -1,6 +1,6 @@
 //! Sending a prepared page: batches by destination, paced, one outcome per entry.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use super::backoff::Backoff;
@@ -19,21 +19,75 @@ enum Target {
     Hold,
 }
 
+/// A delivery and where it goes.
+type Aimed<'a> = (Target, &'a Delivery);
+
 /// Sends everything undecided of a page to where it belongs, and decides each delivery's fate.
+///
+/// Queues are sent to side by side. Of a group of a FIFO source what is for another queue than what stands before it waits until that is
+/// done, and is given back when it was not.
 pub async fn send_all<P: Ports>(ctx: &Context<P>, page: &[Delivery]) {
-    let mut targets: Vec<(Target, VecDeque<&Delivery>)> = Vec::new();
-    for delivery in page.iter().filter(|d| d.is_open()) {
-        let target = match &delivery.step {
-            Step::Send { .. } => {
-                Target::Destination(destination_of(&ctx.settings, &delivery.message))
-            }
-            Step::Hold { .. } => Target::Hold,
-            Step::Reject => Target::Reject,
-            Step::Delete | Step::Park { .. } | Step::Leave => continue,
+    let mut rest: Vec<Aimed<'_>> = page
+        .iter()
+        .filter(|d| d.is_open())
+        .filter_map(|d| Some((target_of(ctx, d)?, d)))
+        .collect();
+    while !rest.is_empty() {
+        let some;
+        (some, rest) = match ctx.settings.source_fifo {
+            true => first_of_each_group(rest),
+            false => (rest, Vec::new()),
         };
-        match targets.iter_mut().find(|(t, _)| *t == target) {
+        send_side_by_side(ctx, &some).await;
+        if rest.is_empty() {
+            return;
+        }
+        let broken: HashSet<Option<&str>> = some
+            .iter()
+            .filter(|(_, d)| stops_its_group(ctx, d))
+            .map(|(_, d)| d.message.group_id.as_deref())
+            .collect();
+        rest.retain(|(_, d)| {
+            let stays = !broken.contains(&d.message.group_id.as_deref());
+            if !stays {
+                d.decide(Fate::Unsent(Back::Now));
+            }
+            stays
+        });
+    }
+}
+
+/// Where an undecided delivery goes; `None`: nothing is sent of it.
+fn target_of<P: Ports>(ctx: &Context<P>, delivery: &Delivery) -> Option<Target> {
+    Some(match &delivery.step {
+        Step::Send { .. } => Target::Destination(destination_of(&ctx.settings, &delivery.message)),
+        Step::Hold { .. } => Target::Hold,
+        Step::Reject => Target::Reject,
+        Step::Delete | Step::Park { .. } | Step::Leave => return None,
+    })
+}
+
+/// Of each group what is for the same queue as its first; and the rest.
+fn first_of_each_group(list: Vec<Aimed<'_>>) -> (Vec<Aimed<'_>>, Vec<Aimed<'_>>) {
+    let mut firsts: HashMap<Option<String>, Option<Target>> = HashMap::new();
+    list.into_iter().partition(|(target, delivery)| {
+        let first = firsts
+            .entry(delivery.message.group_id.clone())
+            .or_insert(Some(*target));
+        if *first != Some(*target) {
+            // What follows it waits with it.
+            *first = None;
+        }
+        first.is_some()
+    })
+}
+
+async fn send_side_by_side<P: Ports>(ctx: &Context<P>, some: &[Aimed<'_>]) {
+    let mut targets: Vec<(Target, VecDeque<&Delivery>)> = Vec::new();
+    for (target, delivery) in some {
+        match targets.iter_mut().find(|(t, _)| t == target) {
             Some((_, list)) => list.push_back(delivery),
-            None => targets.push((target, VecDeque::from([delivery]))),
+            None => targets.push((*target, VecDeque::from([*delivery]))),
         }
     }
     let sends = targets
@@ -136,12 +190,7 @@ fn stop_broken_groups<P: Ports>(
 ) {
     let broken: HashSet<String> = round
         .iter()
-        .filter(|d| match &*d.fate.borrow() {
-            Fate::Unknown | Fate::Unsent(_) => true,
-            // A message that stays in the source stops its group; one that goes to the reject queue makes room.
-            Fate::Refused(_) => ctx.wiring.reject.is_none(),
-            _ => false,
-        })
+        .filter(|d| stops_its_group(ctx, d))
         .map(|d| group_of(&ctx.settings, facts, &d.message).into_owned())
         .collect();
     if broken.is_empty() {
@@ -154,6 +203,16 @@ fn stop_broken_groups<P: Ports>(
         }
         stays
     });
+}
+
+/// Whether nothing of its group may be sent before it has come again.
+fn stops_its_group<P: Ports>(ctx: &Context<P>, delivery: &Delivery) -> bool {
+    match &*delivery.fate.borrow() {
+        Fate::Unknown | Fate::Unsent(_) => true,
+        // A message that stays in the source stops its group; one that goes to the reject queue makes room.
+        Fate::Refused(_) => ctx.wiring.reject.is_none(),
+        _ => false,
+    }
 }
 
 /// Cuts a list into batches of at most `most` entries and `bytes` in all.

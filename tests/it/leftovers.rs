@@ -41,9 +41,9 @@ fn of_the_run(core: &Core, run: &str, name: &str) -> Option<Datum> {
 }
 
 /// Puts a fact into the record of a parked message, and lets it look received before.
-fn say(core: &Rc<Core>, origin: usize, facts: &[(&str, i64)]) {
+fn say(core: &Rc<Core>, origin: usize, facts: &[(&str, Datum)]) {
     let id = Id::of(&core.audit.borrow().originals[origin].message_id);
-    let facts = facts.iter().map(|(n, v)| ((*n).to_owned(), Datum::N(*v)));
+    let facts = facts.iter().map(|(n, v)| ((*n).to_owned(), v.clone()));
     let item: Item = facts.collect();
     let key = Key::new(format!("id#wait#{id}"), "id");
     let write = Write {
@@ -140,7 +140,7 @@ fn without_its_reject_queue_a_doubt_about_a_refused_message_is_a_doubt() {
         ..Setup::default()
     };
     let mut world = seen_before(&setup);
-    say(&world, 0, &[("rejecting", 1)]);
+    say(&world, 0, &[("rejecting", Datum::N(1))]);
     // The first answer of the destination is lost.
     let until = world.now() + 15_000;
     world.outage(trouble(
@@ -165,13 +165,46 @@ fn without_a_hold_queue_what_was_being_held_is_a_doubt() {
         ..Setup::default()
     };
     let mut world = seen_before(&setup);
-    say(&world, 0, &[("holding", 1), ("doubts", 1)]);
-    say(&world, 1, &[("holding", 1)]);
+    say(
+        &world,
+        0,
+        &[("holding", Datum::N(1)), ("doubts", Datum::N(1))],
+    );
+    say(&world, 1, &[("holding", Datum::N(1))]);
     assert_eq!(drain(&setup, &mut world), ExitCode::Drained);
     setup.check_end(&world);
     world.assert_sound();
     let totals = setup.totals(&world);
     assert_eq!((totals.sent, totals.possible_duplicates), (2, 1));
+}
+
+/// In a FIFO group one is held, the next waits for that, and a third is new: it passes neither of them, whatever becomes of the claim on the
+/// second (that of a process which gave it back, late).
+#[test]
+fn nothing_of_a_group_passes_what_is_not_held_yet() {
+    let setup = Setup {
+        messages: 3,
+        groups: 1,
+        fifo: true,
+        at_most_once: true,
+        ..Setup::default()
+    };
+    let mut world = seen_before(&setup);
+    say(&world, 0, &[("doubts", Datum::N(1))]);
+    say(&world, 1, &[("claimed_by", Datum::S("gone".into()))]);
+    let until = world.now() + 15_000;
+    world.outage(trouble(
+        Target::Queue(setup.hold()),
+        &[Op::Send],
+        Fault::InternalAfter,
+        until,
+    ));
+    world.at(until, |core| say(core, 1, &[]));
+    assert_eq!(drain(&setup, &mut world), ExitCode::FinishedWithRejects);
+    setup.check_end(&world);
+    world.assert_sound();
+    let delivered: Vec<usize> = world.audit.borrow().delivered.keys().copied().collect();
+    assert_eq!(delivered, [1, 2]);
 }
 
 /// Everything it sends would come back, for ever.

@@ -75,7 +75,9 @@ impl Core {
                 self.note(format_args!("  the queue copies m{origin}"));
             }
         }
-        if matches!(poll.mood.fault, Some(Fault::Twice | Fault::Echo(_))) {
+        // Also one that takes effect so long after its caller gave up that no margin covers it.
+        let to_nobody = |f: &Fault| matches!(f, Fault::Twice | Fault::Echo(_) | Fault::Late(_));
+        if poll.mood.fault.as_ref().is_some_and(to_nobody) {
             let origins = messages
                 .iter()
                 .filter_map(|m| super::queue::origin(&m.body));
