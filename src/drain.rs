@@ -11,7 +11,9 @@
 //! | `settle` | deletes, releases, hand-over |
 //! | `by_hand` | what a person decides of doubts (`doubts settle`) |
 //! | `beat`, `watch`, `sweep`, `fleet` | living and dead processes, and the rate they share |
-//! | `finish` | when a run is over |
+//! | `finish`, `ending` | when a run is over, and what a drain tells of itself then |
+//! | `delivery`, `hands` | one delivery and what becomes of it; what is in hand, and what was sent lately |
+//! | `settings`, `backoff` | what a drain is told; how long it waits before it tries again |
 //! | `context` | what they share, and whether a send may start at this moment |
 
 use std::rc::Rc;
@@ -23,8 +25,8 @@ use tokio::task::JoinSet;
 use crate::exit::ExitCode;
 use crate::ledger::Ledger;
 use crate::pace::share_of;
-use crate::port::{Clock, Ports, Source};
-use crate::report::{Doubt, Rate, Requests, RouteReport, parked_in_words};
+use crate::port::{Clock, Ports};
+use crate::report::RouteReport;
 use crate::stop::{Reason, Stop};
 use crate::window::State;
 
@@ -35,6 +37,7 @@ pub mod by_hand;
 pub mod context;
 pub mod copy;
 pub mod delivery;
+mod ending;
 mod finish;
 mod fleet;
 mod gather;
@@ -56,9 +59,6 @@ use lane::{Lane, Pages};
 
 /// What is kept of the grace for leaving: the last writes to the table.
 const LEAVING: Duration = Duration::from_secs(3);
-
-/// How long a process that was stopped asks what is left in the source.
-const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// Progress of a drain, to be shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,7 +118,7 @@ pub async fn run<P: Ports>(
     );
     work(&ctx, show).await;
     let left = leave(&ctx).await;
-    let report = report(&ctx, run_id, left).await;
+    let report = ending::report(&ctx, run_id, left).await;
     tracing::info!(
         event = "run_ended",
         route = %ctx.settings.route,
@@ -380,142 +380,5 @@ async fn leave<P: Ports>(ctx: &Context<P>) -> bool {
             tracing::warn!(route = %ctx.settings.route, "the table does not answer: another process will settle what this one leaves");
             false
         }
-    }
-}
-
-/// How many messages this process and those that ended before it left hidden in the source.
-async fn parked_in_the_run<P: Ports>(ctx: &Context<P>) -> u64 {
-    let own = ctx.sum().parked;
-    let Some(journal) = &ctx.journal else {
-        return own;
-    };
-    let all = async {
-        let tallies = journal.ledger.tallies(&journal.me.run).await.ok()?;
-        Some(tallies.iter().map(|tally| tally.totals.parked).sum())
-    };
-    tokio::select! {
-        biased;
-        all = all => all.unwrap_or(own),
-        () = ctx.wiring.clock.sleep(LAST_LOOK) => own,
-    }
-}
-
-async fn report<P: Ports>(ctx: &Context<P>, run_id: String, left_the_run: bool) -> RouteReport {
-    let reason = ctx.stop.reason().unwrap_or(Reason::Ended);
-    let remaining = if ctx.stop.forbids_touching() || !left_the_run {
-        None
-    } else if reason == Reason::Ended {
-        ctx.wiring.source.counts().await.ok()
-    } else {
-        // The grace is nearly over: what is left in the source is told only by a service that answers at once.
-        tokio::select! {
-            biased;
-            counts = ctx.wiring.source.counts() => counts.ok(),
-            () = ctx.wiring.clock.sleep(LAST_LOOK) => None,
-        }
-    };
-    let mut totals = match ctx.stop.forbids_touching() {
-        // What became of it since counts no more: the sweep believes the pages.
-        true if ctx.journal.is_some() => ctx.stood_in_all(),
-        _ => ctx.sum(),
-    };
-    // What was cut off in hand: in a page as about to be sent, or not even that.
-    let in_pages = totals.received - totals.classified().min(totals.received);
-    totals.in_doubt += in_pages;
-    let unentered = ctx.received.get().saturating_sub(totals.received);
-    let cut_off = !ctx.hands.borrow().is_empty() || ctx.stop.forbids_touching();
-    if cut_off {
-        totals.received += unentered;
-        totals.released += unentered;
-    }
-    let balanced =
-        totals.is_balanced() && totals.received == ctx.received.get() && (in_pages == 0 || cut_off);
-    let left = match remaining {
-        None => 1,
-        Some(counts) if reason == Reason::WindowClosed => {
-            counts.total().saturating_sub(parked_in_the_run(ctx).await)
-        }
-        Some(counts) => counts.total().saturating_sub(totals.parked),
-    };
-    let (mut exit, mut message) = match reason {
-        Reason::Ended => match ctx.any_refusing().filter(|_| left > 0) {
-            Some(code) => (
-                ExitCode::Unavailable,
-                Some(format!("a destination refuses everything ({code})")),
-            ),
-            None if cut_off => (
-                ExitCode::Interrupted,
-                Some("the run ended, but what was in hand could not be settled within the grace: the next to start settles it".to_owned()),
-            ),
-            None => (ExitCode::Drained, None),
-        },
-        Reason::WindowClosed if left == 0 => (ExitCode::Drained, None),
-        Reason::WindowClosed => (
-            ExitCode::WindowClosed,
-            Some("the window closed with messages left: the next one continues".to_owned()),
-        ),
-        Reason::Interrupted => (
-            ExitCode::Interrupted,
-            Some("stopped by a signal".to_owned()),
-        ),
-        Reason::Superseded => (
-            ExitCode::Interrupted,
-            Some("this process was taken for dead and superseded by another".to_owned()),
-        ),
-        Reason::Unavailable(words) => (ExitCode::Unavailable, Some(words)),
-        Reason::Failed(words) => (ExitCode::Failed, Some(words)),
-    };
-    if !left_the_run && exit != ExitCode::Unavailable {
-        // Whoever comes next settles it, and that should not be tomorrow's run.
-        exit = ExitCode::Unavailable;
-        message = Some("the checkpoint table did not answer at the end: what this process had in hand stands in its pages, and the next to start settles it".to_owned());
-    }
-    if exit == ExitCode::Drained && totals.rejected + totals.held > 0 {
-        exit = ExitCode::FinishedWithRejects;
-        let words = parked_in_words(totals.rejected, totals.held);
-        let settings = &ctx.settings;
-        let rejects = settings.reject.as_ref().filter(|_| totals.rejected > 0);
-        let holds = settings.hold.as_ref().filter(|_| totals.held > 0);
-        let queues: Vec<&str> = rejects
-            .iter()
-            .chain(&holds)
-            .map(|q| q.name.as_str())
-            .collect();
-        message = Some(match queues.is_empty() {
-            true => format!("{words}: hidden in the source for up to 12 h, and listed"),
-            false => format!("{words}: see {}", queues.join(" and ")),
-        });
-    }
-    if !balanced {
-        exit = ExitCode::Failed;
-        message = Some(format!(
-            "the run does not balance: {} deliveries received, {} accounted for",
-            ctx.received.get(),
-            totals.classified()
-        ));
-    }
-    let doubts = ctx.trouble.borrow();
-    RouteReport {
-        run_id: Some(run_id),
-        result: exit == ExitCode::Drained,
-        total: totals.sent,
-        outcome: exit.outcome(),
-        message,
-        totals,
-        doubts: doubts
-            .iter()
-            .map(|(id, state)| Doubt::new(*id, *state))
-            .collect(),
-        doubts_in_all: doubts.len() + ctx.trouble_unlisted.borrow().len(),
-        remaining: remaining.map(Into::into),
-        requests: Requests::default(),
-        rate: Rate {
-            limit: ctx.settings.rate,
-            average: ctx.speed.average(),
-            busiest_second: ctx.speed.busiest_second(),
-        },
-        balanced,
-        exit,
-        see_run: None,
     }
 }

@@ -13,8 +13,7 @@ use tokio::sync::mpsc;
 
 use super::backoff::Backoff;
 use super::context::Context;
-use super::delivery::{Back, Delivery, Fate, Step};
-use super::gather::Gathered;
+use super::delivery::{Asked, Back, Delivery, Fate, Gathered, Step};
 use super::watch::Watch;
 use super::{fleet, settle, sweep};
 use crate::journal::{Delivery as Policy, Next, Record};
@@ -22,10 +21,6 @@ use crate::ledger::LedgerError;
 use crate::message::Id;
 use crate::port::{Clock, Ports};
 use crate::rules::Rule;
-
-/// Deliveries to be asked about. All of them were received before they were handed over, so a watch that begins now begins
-/// after each of these receives.
-pub type Asked = Vec<Delivery>;
 
 /// Answers questions until every lane that could ask has ended.
 pub async fn answer<P: Ports>(

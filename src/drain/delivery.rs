@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::journal::{Class, Entry, Mark, Totals};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::journal::{Class, Entry, Mark, RecordState, Totals};
 use crate::message::Message;
 use crate::port::Moment;
 
@@ -190,4 +192,32 @@ impl Delivery {
             Fate::Unsent(_) => Class::Released,
         })
     }
+
+    /// How it is listed when it is in trouble, with the destination's code where it was refused.
+    pub fn trouble(&self) -> Option<(RecordState, Option<String>)> {
+        match (&*self.fate.borrow(), &self.step) {
+            (Fate::Unknown, Step::Hold { .. }) => Some((RecordState::Held, None)),
+            (Fate::Unknown, Step::Reject) => Some((RecordState::Rejected, None)),
+            (Fate::Unknown, _) => Some((RecordState::InDoubt, None)),
+            (Fate::Sent, Step::Send { attempt, .. }) if *attempt > 0 => {
+                Some((RecordState::Resent, None))
+            }
+            (Fate::Held(_), _) => Some((RecordState::Held, None)),
+            (Fate::Rejected, _) => Some((RecordState::Rejected, None)),
+            (Fate::Refused(code), _) => Some((RecordState::Parked, Some(code.clone()))),
+            _ => None,
+        }
+    }
+}
+
+/// Deliveries to be asked about. All of them were received before they were handed over, so a watch that begins now begins
+/// after each of these receives.
+pub type Asked = Vec<Delivery>;
+
+/// A page's deliveries on their way to the lane that works on them.
+pub struct Gathered {
+    /// The deliveries.
+    pub deliveries: Vec<Delivery>,
+    /// The place this page takes among those its lane may have in hand.
+    pub slot: Option<OwnedSemaphorePermit>,
 }

@@ -5,24 +5,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
-use super::ask::Asked;
 use super::backoff::Backoff;
 use super::context::{Context, DENIED_MAX};
-use super::delivery::{Back, Delivery, Fate, Step};
+use super::delivery::{Asked, Back, Delivery, Fate, Gathered, Step};
 use super::hands::{FULL_BYTES, Seen};
 use crate::message::{BATCH_ENTRIES, Message};
 use crate::port::{Clock, Moment, Ports, QueueError, Source, Trouble};
 use crate::stop::Reason;
-
-/// A page's deliveries on their way to the lane that works on them.
-pub struct Gathered {
-    /// The deliveries.
-    pub deliveries: Vec<Delivery>,
-    /// The place this page takes among those its lane may have in hand.
-    pub slot: Option<OwnedSemaphorePermit>,
-}
 
 /// How many deliveries may wait for an answer about their id before lanes stop receiving: what bounds memory.
 const ASKING_MAX: usize = 2_000;

@@ -11,10 +11,9 @@ use tokio::sync::mpsc;
 
 use super::backoff::Backoff;
 use super::context::Context;
-use super::delivery::{Back, Delivery, Fate, Step};
-use super::gather::Gathered;
+use super::delivery::{Asked, Back, Delivery, Fate, Gathered, Step};
 use super::{send, settle};
-use crate::journal::{Delivery as Policy, Next, Page, RecordState, Totals};
+use crate::journal::{Delivery as Policy, Next, Page, Totals};
 use crate::ledger::{LedgerError, Transition};
 use crate::port::{Clock, Moment, Ports};
 use crate::rules::Rule;
@@ -52,7 +51,7 @@ pub struct Lane<P: Ports> {
     /// The page in the table has ids.
     stored: bool,
     saved: Totals,
-    ask: Option<mpsc::UnboundedSender<super::ask::Asked>>,
+    ask: Option<mpsc::UnboundedSender<Asked>>,
 }
 
 impl<P: Ports> Lane<P> {
@@ -61,7 +60,7 @@ impl<P: Ports> Lane<P> {
     pub fn new(
         ctx: Rc<Context<P>>,
         index: usize,
-        ask: Option<mpsc::UnboundedSender<super::ask::Asked>>,
+        ask: Option<mpsc::UnboundedSender<Asked>>,
     ) -> Self {
         Self {
             ctx,
@@ -348,21 +347,5 @@ async fn claim<P: Ports>(ctx: &Context<P>, delivery: &mut Delivery) -> Option<cr
             delivery.decide(Fate::Unsent(Back::Later));
             None
         }
-    }
-}
-
-/// How a delivery in trouble is listed, if it is.
-pub fn trouble_of(delivery: &Delivery) -> Option<(RecordState, Option<String>)> {
-    match (&*delivery.fate.borrow(), &delivery.step) {
-        (Fate::Unknown, Step::Hold { .. }) => Some((RecordState::Held, None)),
-        (Fate::Unknown, Step::Reject) => Some((RecordState::Rejected, None)),
-        (Fate::Unknown, _) => Some((RecordState::InDoubt, None)),
-        (Fate::Sent, Step::Send { attempt, .. }) if *attempt > 0 => {
-            Some((RecordState::Resent, None))
-        }
-        (Fate::Held(_), _) => Some((RecordState::Held, None)),
-        (Fate::Rejected, _) => Some((RecordState::Rejected, None)),
-        (Fate::Refused(code), _) => Some((RecordState::Parked, Some(code.clone()))),
-        _ => None,
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::backoff::Backoff;
 use super::context::Context;
 use super::delivery::{Back, Delivery, Fate};
-use super::lane::trouble_of;
 use super::send;
 use crate::journal::Fact;
 use crate::ledger::Listed;
@@ -307,23 +306,24 @@ async fn change_visibility<P: Ports>(ctx: &Context<P>, list: &[(&Delivery, Durat
 
 /// Lists what is in trouble: in the result, and under the run in the table.
 async fn list<P: Ports>(ctx: &Context<P>, page: &[Delivery]) {
-    let notes = page
-        .iter()
-        .filter_map(|d| trouble_of(d).map(|t| (d, t)))
-        .map(|(delivery, (state, code))| {
-            let id = delivery.message.id;
-            ctx.note_trouble(id, state);
-            async move {
-                let Some(journal) = &ctx.journal else { return };
-                let listed = Listed { id, state, code };
-                let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-                // As long as the id stands in the page a sweeper would list it; afterwards nobody.
-                while let Err(error) = journal.ledger.list(&journal.me.run, &listed).await {
-                    if !ctx.bear(&error, &mut backoff).await {
-                        return;
+    let notes =
+        page.iter()
+            .filter_map(|d| d.trouble().map(|t| (d, t)))
+            .map(|(delivery, (state, code))| {
+                let id = delivery.message.id;
+                ctx.note_trouble(id, state);
+                async move {
+                    let Some(journal) = &ctx.journal else { return };
+                    let listed = Listed { id, state, code };
+                    let mut backoff =
+                        Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+                    // As long as the id stands in the page a sweeper would list it; afterwards nobody.
+                    while let Err(error) = journal.ledger.list(&journal.me.run, &listed).await {
+                        if !ctx.bear(&error, &mut backoff).await {
+                            return;
+                        }
                     }
                 }
-            }
-        });
+            });
     futures::future::join_all(notes).await;
 }
