@@ -129,6 +129,8 @@ pub struct RoutePlan {
     pub to: Vec<QueueRef>,
     /// When sending is allowed.
     pub window: Window,
+    /// The window was written, and is not the `always` of who wrote none.
+    pub window_named: bool,
     /// The longest the window stays shut from the time of planning on.
     pub longest_shut: Duration,
     /// Messages a second over all shards together; `None`: no limit.

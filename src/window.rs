@@ -36,6 +36,7 @@
 mod civil;
 mod explain;
 mod spec;
+mod text;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -356,6 +356,7 @@ pub fn settings(
         plan::Delivery::AtLeastOnce => Delivery::AtLeastOnce,
         plan::Delivery::AtMostOnce { .. } => Delivery::AtMostOnce,
     };
+    let some = |texts: Vec<String>| (!texts.is_empty()).then_some(texts);
     // What all processes of a run must have in common, in an order that does not change.
     let fingerprint = serde_json::json!({
         "--to": arns(sinks),
@@ -365,6 +366,10 @@ pub fn settings(
             Delivery::AtLeastOnce => "at-least-once",
             Delivery::AtMostOnce => "at-most-once",
         },
+        "--window": route.window.spans(),
+        "--zone": route.window.zone_that_counts(),
+        "--holidays": some(route.window.holiday_dates()),
+        "--holiday-windows": some(route.window.holiday_spans()),
         "--rate": route.rate,
         "--burst": route.burst,
         "--group-from": match route.group_from() {

@@ -184,32 +184,39 @@ impl Window {
     }
 }
 
-/// `mon-fri 10:00-13:00, sat-sun 10:00-18:00`: neighbouring days with the same
-/// spans are told together. `None` when there are no spans.
+/// `mon-fri 10:00-13:00, sat-sun 10:00-18:00`. `None` when there are no spans.
 fn weekly_rule(weekly: &Weekly) -> Option<String> {
-    let mut groups: Vec<(Weekday, Weekday, String)> = Vec::new();
+    let told: Vec<String> = groups(weekly)
+        .iter()
+        .map(|(days, spans)| format!("{days} {}", spans.join(" and ")))
+        .collect();
+    (!told.is_empty()).then(|| told.join(", "))
+}
+
+/// The days of the week that have spans, each with them; neighbouring days with the same spans are told together.
+pub(super) fn groups(weekly: &Weekly) -> Vec<(String, Vec<String>)> {
+    let mut groups: Vec<(Weekday, Weekday, Vec<String>)> = Vec::new();
     for day in WEEK {
         let spans: Vec<String> = weekly
             .of(day)
             .iter()
             .map(|span| format!("{}-{}", clock(span.start_min), clock(span.end_min)))
             .collect();
-        let spans = spans.join(" and ");
         match groups.last_mut() {
             Some(group) if group.2 == spans => group.1 = day,
             _ => groups.push((day, day, spans)),
         }
     }
-    let told: Vec<String> = groups
-        .iter()
-        .filter(|(_, _, spans)| !spans.is_empty())
-        .map(|(first, last, spans)| match (first, last) {
-            (Weekday::Mon, Weekday::Sun) => format!("daily {spans}"),
-            _ if first == last => format!("{} {spans}", short(*first)),
-            _ => format!("{}-{} {spans}", short(*first), short(*last)),
-        })
-        .collect();
-    (!told.is_empty()).then(|| told.join(", "))
+    groups.retain(|(_, _, spans)| !spans.is_empty());
+    let named = |(first, last, spans)| {
+        let days = match (first, last) {
+            (Weekday::Mon, Weekday::Sun) => "daily".to_owned(),
+            _ if first == last => short(first),
+            _ => format!("{}-{}", short(first), short(last)),
+        };
+        (days, spans)
+    };
+    groups.into_iter().map(named).collect()
 }
 
 fn short(day: Weekday) -> String {

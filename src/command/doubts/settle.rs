@@ -7,6 +7,7 @@ use super::super::connect::{Real, connect};
 use super::super::target::ledger_failure;
 use super::super::words::command;
 use super::super::{Failure, now, runtime, start_log};
+use super::own::the_run;
 use crate::aws::{Aws, Timeouts};
 use crate::cli::DoubtsSettleArgs;
 use crate::drain::Settings;
@@ -44,7 +45,7 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
     start_log(plan.process.log_format, plan.process.log_level);
     runtime()?.block_on(async {
         let aws = Aws::from_env(Timeouts::default()).await;
-        let connected = connect(&aws, &plan.process, route).await?;
+        let mut connected = connect(&aws, &plan.process, route).await?;
         let (Some(store), clock) = (&connected.wiring.store, &connected.wiring.clock) else {
             return Err(
                 Refusal::new("without a table there are no doubts", "add --table NAME").into(),
@@ -56,15 +57,16 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
             connected.settings.source.clone(),
         );
         let failed = |error: LedgerError| ledger_failure(table, &error);
+        let run = the_run(&ledger, route, table).await?;
+        run.must_be_settled_as_it_was_drained(route, &connected.settings, args.send)?;
+        connected.settings.rate = run.rate_by_hand(connected.settings.rate);
         if args.send {
             must_be_open(&connected.settings, clock.wall())?;
             must_be_alone(&connected.settings, &ledger, table, clock.wall())
                 .await
                 .map_err(failed)??;
         }
-        let ids = chosen(args, &ledger, route.run_id.as_deref())
-            .await
-            .map_err(failed)??;
+        let ids = chosen(args, &ledger, &run.id).await.map_err(failed)?;
         let hand = Hand {
             ledger: &ledger,
             hold: connected.wiring.hold.clone(),
@@ -86,30 +88,16 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-/// The ids asked for, or all doubts of the run (the latest one where none is named), as they are to be printed.
+/// The ids asked for, or all doubts of the run, as they are to be printed.
 async fn chosen(
     args: &DoubtsSettleArgs,
     ledger: &Ledger<Real>,
-    run: Option<&str>,
-) -> Result<Result<BTreeMap<Id, String>, Failure>, LedgerError> {
+    run: &str,
+) -> Result<BTreeMap<Id, String>, LedgerError> {
     if !args.all {
-        return Ok(Ok(args
-            .ids
-            .iter()
-            .map(|id| (Id::of(id), id.clone()))
-            .collect()));
+        return Ok(args.ids.iter().map(|id| (Id::of(id), id.clone())).collect());
     }
-    let run = match run {
-        Some(run) => Some(run.to_owned()),
-        None => ledger.owner().await?.map(|owner| owner.run),
-    };
-    let Some(run) = run else {
-        return Ok(Err(Failure::new(
-            ExitCode::Refused,
-            "the table knows no run of this source",
-        )));
-    };
-    let troubles = ledger.troubles(&run).await?;
+    let troubles = ledger.troubles(run).await?;
     let left: BTreeMap<Id, String> = troubles
         .iter()
         .filter(|t| t.state().is_open_doubt())
@@ -122,7 +110,7 @@ async fn chosen(
         false => "settling all doubts of the run",
     };
     tracing::info!(run, doubts = left.len(), "{words}");
-    Ok(Ok(left))
+    Ok(left)
 }
 
 fn must_be_open(settings: &Settings, times: WallTimes) -> Result<(), Failure> {

@@ -265,22 +265,31 @@ async fn a_source_that_another_run_is_draining() {
     let parked = world.park(WAIT, samples(1_000));
     let first = world.run(&["--run-id", "first", "--rate", "100"]);
     world.arrived(SCHEDULE, 50).await;
-    // Another run, and the same run with another rate.
-    for args in [
-        &["--run-id", "second", "--rate", "100"][..],
-        &["--run-id", "first", "--rate", "200"],
+    // Another run, the same run with another rate, and with another window.
+    for (args, difference) in [
+        (&["--run-id", "second", "--rate", "100"][..], ""),
+        (
+            &["--run-id", "first", "--rate", "200"],
+            " with other settings (--rate: 100 there, 200 here)",
+        ),
+        (
+            &[
+                "--run-id",
+                "first",
+                "--rate",
+                "100",
+                "--zone",
+                "UTC",
+                "--holidays",
+                "2026-01-01",
+            ],
+            " with other settings (--holidays: none there, 2026-01-01 here; --zone: none there, UTC here)",
+        ),
     ] {
         let ended = world.run(args).ended().await.exits(2);
         let message = ended.message();
-        assert!(
-            message.contains("is being drained by the run 'first'"),
-            "{message}"
-        );
-        assert_eq!(
-            message.contains("with other settings (--rate: 100 there, 200 here): wait"),
-            args.contains(&"first"),
-            "{message}"
-        );
+        let words = format!("is being drained by the run 'first'{difference}: wait");
+        assert!(message.contains(&words), "{message}");
         let hint = format!("(`sqs-drain status first --table {TABLE}` shows it)");
         assert!(message.ends_with(&hint), "{message}");
         assert_eq!(paste(&world, message).await, 1, "{message}");

@@ -131,7 +131,10 @@ async fn held_messages_are_settled_once_each() {
     list.exits(0)
         .says(&["held", "may also have been delivered"]);
     let elsewhere = settle(&world, "--drop --all", "").await.exits(2);
-    elsewhere.says(&["it is in the hold queue: name that with"]);
+    elsewhere.says(&[
+        "the run 'r' was drained with other settings (--delivery: at-most-once there, at-least-once here; --hold: ",
+        "write --hold hold --delivery at-most-once",
+    ]);
 
     // Sent: a faithful copy, once.
     settle(&world, &format!("--send {}", ids[0]), HOLD)
@@ -244,7 +247,9 @@ async fn nothing_is_sent_by_hand_outside_the_window_or_beside_a_run() {
         .says(&["outside the window nothing is sent: it opens at"]);
 
     world.park(WAIT, samples(500));
-    let worker = world.run(&["--run-id", "r", "--rate", "20"]);
+    let args = ["--run-id", "r", "--rate", "20"];
+    let hold: Vec<&str> = HOLD.split(' ').collect();
+    let worker = world.run(&[&args[..], &hold].concat());
     world.arrived(SCHEDULE, 1).await;
     settle(&world, &format!("--send {id}"), HOLD)
         .await
@@ -252,4 +257,68 @@ async fn nothing_is_sent_by_hand_outside_the_window_or_beside_a_run() {
         .says(&["the run 'r' is at the source and uses its rate"]);
     worker.signal(libc::SIGTERM);
     worker.ended().await.exits(6);
+}
+
+/// A send by hand goes where and when the run itself would have sent it; the table knows.
+#[tokio::test]
+async fn doubts_are_settled_with_the_settings_of_their_run() {
+    let world = World::start().await;
+    world.queue("hold", &[]);
+    world.queue("elsewhere", &[]);
+    world.park(WAIT, samples(3));
+    // The whole day but its last minute, from now on: open, and not always.
+    let now = time_of_day();
+    let (from, to) = (now, now - chrono::Duration::minutes(1));
+    let window = format!("{}-{}", from.format("%H:%M"), to.format("%H:%M"));
+    let hold: Vec<&str> = HOLD.split(' ').collect();
+    let args = ["--run-id", "r", "--zone", "UTC", "--window", &window];
+    let ended = world.run(&[&args[..], &hold].concat()).ended().await;
+    ended.exits(0);
+    let base = format!("--run-id r --from {WAIT} --table {TABLE}");
+    let own = format!("--to {SCHEDULE} {HOLD} --zone UTC --window {window}");
+    let send = async |flags: &str| {
+        call(
+            &world,
+            &format!("doubts settle --send --all {base} {flags}"),
+        )
+        .await
+    };
+    send(&own).await.exits(0).says(&["0 sent"]);
+    for (flags, words) in [
+        (
+            format!("--to {SCHEDULE} {HOLD}"),
+            vec![
+                format!("--window: daily {window} there, always here"),
+                format!("write --window 'daily {window}' --zone UTC"),
+            ],
+        ),
+        (
+            own.replace("UTC", "Asia/Seoul"),
+            vec!["--zone: UTC there, Asia/Seoul here".to_owned()],
+        ),
+        (
+            own.replace(SCHEDULE, "elsewhere"),
+            vec!["elsewhere here): write --to schedule,".to_owned()],
+        ),
+        (
+            own.replace("hold hold", "hold elsewhere"),
+            vec!["elsewhere here): write --hold hold,".to_owned()],
+        ),
+    ] {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        send(&flags).await.exits(2).says(&words);
+    }
+    // A run that does not tell its window (another version began it) is taken at its word only if there is one.
+    let world = World::start().await;
+    in_doubt(&world, 1).await;
+    let flags = format!("--from {WAIT} --to {SCHEDULE} --table {TABLE}");
+    call(&world, &format!("doubts settle --send --all {flags}"))
+        .await
+        .exits(2)
+        .says(&["does not tell the window of the run 'r'", "--window always"]);
+    let nowhere = format!("doubts settle --drop --all --run-id nosuch {flags}");
+    call(&world, &nowhere)
+        .await
+        .exits(2)
+        .says(&["knows no run 'nosuch'"]);
 }
