@@ -30,9 +30,14 @@ pub struct Found {
 }
 
 impl Found {
+    /// The run's lease: a process that lives has a younger heartbeat.
+    pub fn lease(&self) -> Duration {
+        lease_in(&self.run)
+    }
+
     /// A heartbeat older than this is one of a process that is probably dead: two of the run's leases.
     pub fn silence(&self) -> Duration {
-        2 * lease_of(&self.run.settings).unwrap_or(LEASE)
+        silence_of(&self.run)
     }
 
     /// A command of this program for this run.
@@ -44,6 +49,15 @@ impl Found {
     pub fn failure(&self, error: &LedgerError) -> Failure {
         ledger_failure(&self.table, error)
     }
+}
+
+fn lease_in(run: &RunItem) -> Duration {
+    lease_of(&run.settings).unwrap_or(LEASE)
+}
+
+/// A heartbeat older than this is one of a process of the run that is probably dead: two of its leases.
+pub fn silence_of(run: &RunItem) -> Duration {
+    2 * lease_in(run)
 }
 
 /// The line and code for a call to the table that failed.

@@ -1,11 +1,13 @@
 //! The run whose doubts are settled. What is settled by hand goes where, and when, the run itself would have sent it: so the settings given must
 //! be those that its item in the table tells.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use super::super::Failure;
 use super::super::connect::Real;
-use super::super::target::ledger_failure;
+use super::super::target::{ledger_failure, silence_of};
 use super::super::words::quoted;
 use crate::drain::Settings;
 use crate::drain::settings::difference;
@@ -70,6 +72,11 @@ pub async fn the_run(
 }
 
 impl OwnRun {
+    /// A heartbeat older than this is one of a process that is probably dead.
+    pub fn silence(&self) -> Duration {
+        silence_of(&self.item)
+    }
+
     /// The slower of the rate given and the run's own, which may have been changed by hand.
     pub fn rate_by_hand(&self, given: Option<f64>) -> Option<f64> {
         let own = (self.item.rate >= 0).then_some(self.item.rate as f64 / 1000.0);

@@ -7,12 +7,13 @@ use super::super::connect::{Real, connect};
 use super::super::target::ledger_failure;
 use super::super::words::command;
 use super::super::{Failure, now, runtime, start_log};
-use super::own::the_run;
+use super::own::{OwnRun, the_run};
 use crate::aws::{Aws, Timeouts};
 use crate::cli::DoubtsSettleArgs;
 use crate::drain::Settings;
 use crate::drain::by_hand::{self, Action, End, Hand, is_open};
 use crate::exit::ExitCode;
+use crate::journal::{Delivery as Policy, RecordState};
 use crate::ledger::{Beat, Ledger, LedgerError};
 use crate::message::Id;
 use crate::plan::{Journal, Refusal};
@@ -66,7 +67,7 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
                 .await
                 .map_err(failed)??;
         }
-        let ids = chosen(args, &ledger, &run.id).await.map_err(failed)?;
+        let chosen = chosen(args, &ledger, &run).await.map_err(failed)?;
         let hand = Hand {
             ledger: &ledger,
             hold: connected.wiring.hold.clone(),
@@ -79,38 +80,79 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
             false => Action::Drop,
         };
         let mut told = Told::default();
-        let all: Vec<Id> = ids.keys().copied().collect();
+        for id in &chosen.unswept {
+            told.tell(&id.to_string(), &End::Refused(UNSWEPT.to_owned()));
+        }
+        let all: Vec<Id> = chosen.ids.keys().copied().collect();
         let settled = by_hand::settle(&hand, action, &all, |id, end| {
-            told.tell(ids.get(&id).map_or("", String::as_str), &end);
+            told.tell(chosen.ids.get(&id).map_or("", String::as_str), &end);
         });
         settled.await.map_err(failed)?;
-        told.end()
+        let exit = told.end()?;
+        if chosen.first_run > 0 {
+            let what = match connected.settings.delivery {
+                Policy::AtMostOnce => "it puts them there",
+                Policy::AtLeastOnce => "it sends them again by itself",
+            };
+            writeln!(
+                std::io::stderr(),
+                "sqs-drain: {} of the doubts are not in the hold queue yet: start the run again first, {what}",
+                chosen.first_run
+            )?;
+        }
+        Ok(exit)
     })
 }
 
-/// The ids asked for, or all doubts of the run, as they are to be printed.
+/// What is said of a doubt that only a dead process's page tells of.
+const UNSWEPT: &str =
+    "its process died, and nobody has settled what it left: start the run again first";
+
+/// What is to be settled.
+#[derive(Default)]
+struct Chosen {
+    /// The ids, as they are to be printed.
+    ids: BTreeMap<Id, String>,
+    /// Doubts of dead processes that nobody has swept: they are listed, and the table has no record of them yet.
+    unswept: Vec<Id>,
+    /// How many doubts of all that are to be sent are not in the hold queue.
+    first_run: usize,
+}
+
+/// The ids asked for, or all doubts of the run that are listed: also those of dead processes that nobody has swept.
 async fn chosen(
     args: &DoubtsSettleArgs,
     ledger: &Ledger<Real>,
-    run: &str,
-) -> Result<BTreeMap<Id, String>, LedgerError> {
+    run: &OwnRun,
+) -> Result<Chosen, LedgerError> {
     if !args.all {
-        return Ok(args.ids.iter().map(|id| (Id::of(id), id.clone())).collect());
+        let ids = args.ids.iter().map(|id| (Id::of(id), id.clone()));
+        return Ok(Chosen {
+            ids: ids.collect(),
+            ..Chosen::default()
+        });
     }
-    let troubles = ledger.troubles(run).await?;
-    let left: BTreeMap<Id, String> = troubles
-        .iter()
-        .filter(|t| t.state().is_open_doubt())
-        .map(|t| (t.id, t.id.to_string()))
-        .collect();
+    let mut troubles = ledger.account(&run.id, run.silence()).await?.troubles;
+    troubles.retain(|t| t.state().is_open_doubt());
     let words = match args.send {
         true => {
             "settling all doubts of the run: each may have been delivered before, and is then delivered twice"
         }
         false => "settling all doubts of the run",
     };
-    tracing::info!(run, doubts = left.len(), "{words}");
-    Ok(left)
+    tracing::info!(run = run.id, doubts = troubles.len(), "{words}");
+    let ids: Vec<Id> = troubles.iter().map(|t| t.id).collect();
+    let mut chosen = Chosen::default();
+    for (id, record) in ids.iter().zip(ledger.records(&ids).await?) {
+        if args.send && !record.held && !record.holding {
+            chosen.first_run += 1;
+        }
+        match record.state() {
+            RecordState::Unknown => chosen.unswept.push(*id),
+            _ => drop(chosen.ids.insert(*id, id.to_string())),
+        }
+    }
+    Ok(chosen)
 }
 
 fn must_be_open(settings: &Settings, times: WallTimes) -> Result<(), Failure> {

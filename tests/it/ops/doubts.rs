@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sqs_drain::journal::{Fact, RecordState};
-use sqs_drain::ledger::{Listed, RunItem};
+use sqs_drain::journal::{Entry, Fact, Mark, Page, RecordState, Totals};
+use sqs_drain::ledger::{Grant, Listed, Registration, RunItem};
 use sqs_drain::local::sqs::queue::State;
 use sqs_drain::local::{Effect, Peeked, Rule};
 use sqs_drain::message::Id;
@@ -321,4 +321,55 @@ async fn doubts_are_settled_with_the_settings_of_their_run() {
         .await
         .exits(2)
         .says(&["knows no run 'nosuch'"]);
+}
+
+/// What a dead process was sending is listed before anybody has settled what it left: it is not passed over in silence.
+#[tokio::test]
+async fn doubts_that_nobody_has_swept_are_refused_one_by_one() {
+    let world = World::start().await;
+    world.queue("hold", &[]);
+    in_doubt(&world, 1).await;
+    let ledger = world.ledger().await;
+    let me = Registration {
+        process: "P".to_owned(),
+        run: "r".to_owned(),
+        shard: 0,
+        since_ms: 0,
+        host: String::new(),
+    };
+    ledger
+        .register(&me, 1, Grant::default())
+        .await
+        .expect("registered");
+    let page = Page {
+        entries: ["a", "b"]
+            .map(|id| Entry {
+                id: Id::of(id),
+                mark: Mark::Prepared,
+                attempt: 0,
+            })
+            .to_vec(),
+        totals: Totals {
+            received: 2,
+            ..Totals::default()
+        },
+    };
+    ledger.write_page("P", 0, 1, &page).await.expect("a page");
+    // Somebody has fenced it, and died before the sweep.
+    let number = ledger.beats(&["P".to_owned()]).await.expect("beats")[0]
+        .as_ref()
+        .expect("a beat")
+        .number;
+    assert_eq!(ledger.fence("P", number, "Q").await, Ok(true));
+    let words =
+        "refused: its process died, and nobody has settled what it left: start the run again first";
+    let sent = settle(&world, "--send --all", HOLD).await.exits(2);
+    assert_eq!(sent.out.matches(words).count(), 2, "{}", sent.out);
+    sent.says(&[
+        "refused: it is still in the source: the next run puts it into the hold queue",
+        "0 sent, 0 dropped, 0 already, 3 refused, 0 failed",
+        "3 of the doubts are not in the hold queue yet: start the run again first, it puts them there",
+    ]);
+    let dropped = settle(&world, "--drop --all", HOLD).await.exits(2);
+    dropped.says(&[words, "0 sent, 1 dropped, 0 already, 2 refused, 0 failed"]);
 }
