@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-pub use build::{Located, LocatedRoute, Request};
+pub use build::{Hours, Located, LocatedRoute, Request};
 pub use queues::{QueueFacts, check_queues};
 pub use refusal::{Refusal, Warning};
 pub use timings::Timings;

@@ -1,6 +1,7 @@
 //! Why a window is open or shut, in words.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use chrono::{DateTime, Datelike, NaiveTime, Utc, Weekday};
 
@@ -241,6 +242,19 @@ fn utc(at: DateTime<Utc>) -> String {
         "%Y-%m-%dT%H:%M:%SZ"
     };
     at.format(format).to_string()
+}
+
+/// Why a run may not be begun any more, if so: the window opened longer than `within` (`--start-within`) before `now`.
+pub fn too_late(opened_at: DateTime<Utc>, now: DateTime<Utc>, within: Duration) -> Option<String> {
+    let late = now - opened_at;
+    let within = chrono::Duration::from_std(within).unwrap_or(chrono::TimeDelta::MAX);
+    (late > within).then(|| {
+        format!(
+            "too late to begin: the window opened {} ago, and a run may be begun within {} (--start-within)",
+            for_people(late),
+            for_people(within)
+        )
+    })
 }
 
 /// A length of time in its two largest units: `2 d 3 h`, `48 min`, `20 s`.

@@ -77,6 +77,89 @@ async fn plan_tells_the_exit_code_of_a_start_that_would_not_run() {
         .says(&["source queue 'nowhere' does not exist"]);
 }
 
+/// What a run is refused for is refused by `plan` and `check` too, in the same words.
+#[tokio::test]
+async fn plan_and_check_refuse_what_a_run_is_refused_for() {
+    let world = World::start().await;
+    world.queue("other", &[]);
+    world.park(WAIT, samples(500));
+    let both = async |flags: &str, planned: &str, checked: &str| {
+        let plan = call(&world, &format!("plan {flags}")).await;
+        let check = call(&world, &format!("check {flags}")).await;
+        (plan.exits(0).says(&[planned]), check.says(&[checked]))
+    };
+    let worker = world.run(&["--run-id", "r", "--rate", "20", "--lease", "10s"]);
+    world.arrived(SCHEDULE, 1).await;
+    let (_, check) = both(
+        &format!("{} --run-id r --rate 20", route()),
+        "r: joining its process",
+        "ok   run: r: joining its process",
+    )
+    .await;
+    check.exits(0);
+    let (_, check) = both(
+        &format!("{} --run-id r --rate 30", route()),
+        "refused, the run 'r' is under way with other settings (--rate: 20 there, 30 here)",
+        "FAIL run: the run 'r' is under way with other settings (--rate: 20 there, 30 here)",
+    )
+    .await;
+    check.exits(2);
+    let (plan, check) = both(
+        &format!("--from other --to {SCHEDULE} --table {TABLE} --window always --run-id r"),
+        "refused, the run 'r' in this table is that of another source queue",
+        "FAIL run: the run 'r' in this table is that of another source queue",
+    )
+    .await;
+    plan.says(&["would not run: exit code 2"]);
+    check.exits(2);
+    worker.signal(libc::SIGTERM);
+    worker.ended().await.exits(6);
+    assert_eq!(world.requests("ReceiveMessage"), {
+        both(&route(), "default@", "ok   run: default@").await;
+        world.requests("ReceiveMessage")
+    });
+}
+
+#[tokio::test]
+async fn too_late_is_told_before_a_run_is() {
+    let world = World::start().await;
+    // Open since an hour and some minutes ago, over midnight if need be.
+    let now = time_of_day();
+    let (from, to) = (
+        now - chrono::Duration::minutes(65),
+        now + chrono::Duration::minutes(60),
+    );
+    let window = format!("{}-{}", from.format("%H:%M"), to.format("%H:%M"));
+    let hours = format!("--window {window} --zone UTC --start-within 10m");
+    let words = "too late to begin: the window opened 1 h 5 min ago, and a run may be begun within 10 min (--start-within)";
+    for journal in [format!("--table {TABLE}"), "--no-journal".to_owned()] {
+        let flags = format!("--from {WAIT} --to {SCHEDULE} {journal} {hours}");
+        call(&world, &format!("plan {flags}"))
+            .await
+            .exits(0)
+            .says(&[words, "would not run: exit code 3"]);
+        call(&world, &format!("check {flags}"))
+            .await
+            .exits(0)
+            .says(&[&format!(
+                "warn run: a start now would end with exit code 3: {words}"
+            )]);
+        call(&world, &format!("run {flags}"))
+            .await
+            .exits(3)
+            .says(&[words]);
+    }
+    call(&world, &format!("explain {hours}"))
+        .await
+        .exits(0)
+        .says(&["A run that is not there yet is refused", words]);
+    let early = hours.replace("10m", "2h");
+    call(&world, &format!("explain {early}"))
+        .await
+        .exits(0)
+        .says(&["A run may still be begun"]);
+}
+
 #[tokio::test]
 async fn explain_says_why_at_any_time() {
     let world = World::start().await;
@@ -187,6 +270,10 @@ async fn status_tells_doubts_from_messages_that_were_rejected() {
     let listed = format!("listed by `sqs-drain status --json r --table {TABLE}`");
     assert!(text.contains(&listed), "{text}");
     assert_eq!(paste(&world, &text).await, 1, "{text}");
+    let status = status_of(&world, "r").await;
+    let listed = status["doubts"].as_array().expect("a list");
+    assert_eq!(listed.len() as u64, rejected, "{status}");
+    assert!(listed.iter().all(|d| d["state"] == "rejected"), "{status}");
 }
 
 #[tokio::test]
@@ -324,10 +411,53 @@ async fn registered_an_hour_ago(world: &World, lease: &str) -> (Ledger<Past>, Re
 
 #[tokio::test]
 async fn a_process_is_taken_for_dead_after_two_leases_of_its_own_run() {
-    for (lease, outcome) in [("1700s", "died"), ("1900s", "running")] {
+    for (lease, outcome, state) in [
+        ("1700s", "died", "dead?"),
+        ("1900s", "silent", "silent"),
+        ("3700s", "running", "living"),
+    ] {
         let world = World::start().await;
-        registered_an_hour_ago(&world, lease).await;
-        assert_eq!(status_of(&world, "r").await["outcome"], outcome, "{lease}");
+        let (ledger, _) = registered_an_hour_ago(&world, lease).await;
+        let status = status_of(&world, "r").await;
+        assert_eq!(status["outcome"], outcome, "{lease}");
+        assert_eq!(status["shards"][0]["state"], state, "{lease}");
+        let message = status["message"].as_str().unwrap_or_default();
+        if outcome == "silent" {
+            assert!(
+                message.contains("has shown for 36")
+                    && message.ends_with("count as dead after 3800 s"),
+                "{message}"
+            );
+        }
+        // Whom a pause reaches is told by the same ages.
+        let told = match outcome {
+            "died" => {
+                "the run 'r' paused; nobody works on it now, and it holds from the next start"
+            }
+            "silent" => "it holds from the next start",
+            _ => "the run 'r' paused; its process follows with its next heartbeat",
+        };
+        let line = format!("pause r --table {TABLE}");
+        call(&world, &line).await.exits(0).says(&[told]);
+        let text = call(&world, &format!("status r --table {TABLE}")).await;
+        let headline = match outcome {
+            "died" => "run r: died, paused\n",
+            _ => "run r: paused\n",
+        };
+        let text = text.exits(0).says(&[headline]);
+        assert_eq!(paste(&world, &text.out).await, 1, "{}", text.out);
+        assert_eq!(
+            ledger.run("r").await.expect("a run").map(|r| r.paused),
+            Some(false)
+        );
+        let line = format!("rate 5 r --table {TABLE}");
+        let rate = call(&world, &line).await.exits(0);
+        assert_eq!(
+            rate.err.contains("nobody works on it now"),
+            outcome == "died",
+            "{}",
+            rate.err
+        );
     }
 }
 
