@@ -24,6 +24,7 @@ mod signals;
 mod status;
 mod steer;
 mod target;
+mod watched;
 mod words;
 
 /// Why a sub-command did not do its work: one line for people, and the exit code.

@@ -1,12 +1,14 @@
 //! `run`: every route asked for, side by side, and the one result line.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
 use tokio::task::LocalSet;
 
 use super::connect::{Connected, connect};
 use super::progress::Line;
+use super::watched::Watched;
 use super::words::command;
 use super::{Failure, notify, runtime, signals, start_log};
 use crate::aws::{Aws, Timeouts};
@@ -130,8 +132,13 @@ async fn drain_one(
     } = route;
     let name = settings.route.clone();
     let stop = Stop::default();
+    let watched = Rc::new(Watched::new(process, &settings, &wiring, table.clone()));
     let line = Line::new(process.progress, &name, counts.total());
-    let draining = crate::drain::run(wiring, settings, stop.clone(), move |p| line.show(p));
+    let shown = watched.clone();
+    let draining = crate::drain::run(wiring, settings, stop.clone(), move |p| {
+        line.show(p);
+        shown.see(p);
+    });
     let follow = async {
         signalled.requested().await;
         stop.request(Reason::Interrupted);
@@ -141,6 +148,7 @@ async fn drain_one(
         biased;
         report = draining => report,
         () = follow => unreachable!("the follower never ends"),
+        () = watched.tell_what_is_waited_for() => unreachable!("nor does the watcher"),
     };
     if let (Some(message), Some(run), Some(table)) = (&mut report.message, &report.see_run, table) {
         *message += &format!(" (`{}` shows it)", command("status", run, &table));
