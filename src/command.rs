@@ -6,6 +6,7 @@ use crate::cli::{self, Cli, Command};
 use crate::exit::ExitCode;
 use crate::plan::{LogFormat, LogLevel, Refusal};
 
+mod access;
 mod check;
 mod connect;
 #[cfg(feature = "local")]

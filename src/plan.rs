@@ -7,6 +7,7 @@
 //! `_INDEX` stand right behind the environment's own variables.
 
 mod build;
+mod environment;
 mod layers;
 mod queues;
 mod refusal;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 pub use build::{Hours, Located, LocatedRoute, Request};
+pub use environment::AwsEnvironment;
 pub use queues::{QueueFacts, check_queues};
 pub use refusal::{Refusal, Warning};
 pub use timings::Timings;

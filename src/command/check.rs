@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use super::access::access;
 use super::connect::{check_table, clients_of, table_failure};
 use super::look::{Looked, Queue, Queues, Start, look_at_all, too_late, window_words};
 use super::{Failure, now, runtime, start_log};
@@ -76,7 +77,10 @@ pub fn check(args: &RunArgs) -> Result<ExitCode, Failure> {
                 lines.warn("settings", &warning.to_string());
             }
             runtime()?.block_on(async {
-                let aws = Aws::from_env(Timeouts::default()).await;
+                let aws = match access(Timeouts::default()).await {
+                    Ok(aws) => aws,
+                    Err(failure) => return lines.fail("aws", &failure),
+                };
                 for route in &plan.routes {
                     check_route(&aws, &plan.process, route, &mut lines).await;
                 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::access::access;
 use super::connect::{check_table, clients_of, lanes};
 use super::look::{Queues, look_at_all, too_late, window_words};
 use super::{Failure, now, runtime, start_log};
@@ -26,7 +27,7 @@ pub fn plan(args: &RunArgs) -> Result<ExitCode, Failure> {
 }
 
 async fn words(plan: &Plan, now: DateTime<Utc>) -> Result<String, Failure> {
-    let aws = Aws::from_env(Timeouts::default()).await;
+    let aws = access(Timeouts::default()).await?;
     let mut out = String::new();
     for warning in &plan.warnings {
         let _ = writeln!(out, "warning: {warning}");

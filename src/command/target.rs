@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::access::access;
 use super::connect::{Real, describe, table_failure};
 use super::words::{command, quoted};
 use super::{Failure, now};
@@ -69,8 +70,11 @@ pub fn ledger_failure(table: &str, error: &LedgerError) -> Failure {
 }
 
 /// Access to AWS for what was located.
-pub async fn aws(located: &Located) -> Aws {
-    Aws::from_env(Timeouts {
+///
+/// # Errors
+/// See [`access`].
+pub async fn aws(located: &Located) -> Result<Aws, Failure> {
+    access(Timeouts {
         table: located.table_timeout,
         ..Timeouts::default()
     })
@@ -115,7 +119,7 @@ pub async fn find_to_steer(
 }
 
 async fn look_up(located: &Located, named: Option<&str>) -> Result<Vec<Found>, Failure> {
-    let aws = aws(located).await;
+    let aws = aws(located).await?;
     let search = Search {
         clients: aws.clients(),
         clock: Rc::new(aws.clock()),
@@ -189,7 +193,7 @@ impl Search<'_> {
             None => Err(Failure::new(
                 ExitCode::Refused,
                 format!(
-                    "the table '{}' knows no run of the source '{}'",
+                    "the table '{}' knows no run of the source '{}': check --from and --table; there is none before the first `sqs-drain run`",
                     self.table, route.from
                 ),
             )),

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use super::super::access::access;
 use super::super::connect::{Real, connect};
 use super::super::target::ledger_failure;
 use super::super::words::command;
 use super::super::{Failure, now, runtime, start_log};
 use super::own::{OwnRun, the_run};
-use crate::aws::{Aws, Timeouts};
+use crate::aws::Timeouts;
 use crate::cli::DoubtsSettleArgs;
 use crate::drain::Settings;
 use crate::drain::by_hand::{self, Action, End, Hand, is_open};
@@ -45,7 +46,7 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
     };
     start_log(plan.process.log_format, plan.process.log_level);
     runtime()?.block_on(async {
-        let aws = Aws::from_env(Timeouts::default()).await;
+        let aws = access(Timeouts::default()).await?;
         let mut connected = connect(&aws, &plan.process, route).await?;
         let (Some(store), clock) = (&connected.wiring.store, &connected.wiring.clock) else {
             return Err(

@@ -324,7 +324,9 @@ async fn status_tells_of_a_run_that_ended_from_the_table_alone() {
     call(&world, &format!("status --from {SCHEDULE} --table {TABLE}"))
         .await
         .exits(2)
-        .says(&["knows no run of the source"]);
+        .says(&[
+            "knows no run of the source 'schedule': check --from and --table; there is none before the first `sqs-drain run`",
+        ]);
 }
 
 #[tokio::test]
