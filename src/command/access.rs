@@ -17,15 +17,15 @@ pub async fn access(timeouts: Timeouts) -> Result<Aws, Failure> {
         && let Some(names) = profile::names().await
         && !names.iter().any(|other| other == name)
     {
-        let there = match names.is_empty() {
-            true => "there is none".to_owned(),
-            false => format!("there are {}", names.join(", ")),
+        let change = match names.is_empty() {
+            true => "they have none, unset it to use a role".to_owned(),
+            false => format!(
+                "name one of {}, or unset it to use a role",
+                names.join(", ")
+            ),
         };
-        return Err(Refusal::new(
-            format!("AWS_PROFILE={name} is not a profile of the AWS configuration files, {there}"),
-            "name one of them, or unset it to use a role",
-        )
-        .into());
+        let what = format!("AWS_PROFILE={name} is not a profile of the AWS configuration files");
+        return Err(Refusal::new(what, change).into());
     }
     let aws = Aws::from_env(timeouts).await;
     if let Some(region) = aws.region() {

@@ -52,10 +52,11 @@ impl AwsEnvironment {
         Ok(())
     }
 
-    /// The profile that must be there: it is named, and no other credentials are.
+    /// The profile that must be there: it is named, and no other credentials are. (`default` is what the SDK would take anyway, with or without it.)
     pub fn needed_profile(&self) -> Option<&str> {
         let others = OTHER_CREDENTIALS.iter().any(|v| self.0.get(v).is_some());
-        self.0.get("AWS_PROFILE").filter(|_| !others)
+        let named = self.0.get("AWS_PROFILE");
+        named.filter(|name| !others && *name != "default")
     }
 
     /// Looks at the region that the SDK has found.
@@ -181,6 +182,10 @@ mod tests {
         let profile = ("AWS_PROFILE", "work");
         assert_eq!(environment(&[profile]).needed_profile(), Some("work"));
         assert_eq!(environment(&[]).needed_profile(), None);
+        assert_eq!(
+            environment(&[("AWS_PROFILE", "default")]).needed_profile(),
+            None
+        );
         for other in OTHER_CREDENTIALS {
             let both = environment(&[profile, (other, "x")]);
             assert_eq!(both.needed_profile(), None, "{other}");

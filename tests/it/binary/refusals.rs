@@ -258,7 +258,8 @@ async fn an_environment_that_cannot_be_meant() {
     std::fs::write(home.path().join(".aws/config"), config).expect("written");
     let home = home.path().to_str().expect("a path");
     let bare = sqs.trim_start_matches("http://");
-    let cases: &[(&[(&str, &str)], &[&str])] = &[
+    type Environment<'a> = &'a [(&'a str, &'a str)];
+    let cases: &[(Environment, &[&str])] = &[
         (
             &[("AWS_ENDPOINT_URL_SQS", bare)],
             &[
@@ -282,12 +283,15 @@ async fn an_environment_that_cannot_be_meant() {
             ],
             &[
                 "AWS_PROFILE=nosuch is not a profile",
-                "there are work: name one of them",
+                ": name one of work, or unset it",
             ],
         ),
         (
             &[("AWS_PROFILE", "nosuch"), ("AWS_ACCESS_KEY_ID", "")],
-            &["AWS_PROFILE=nosuch is not a profile", "there is none"],
+            &[
+                "AWS_PROFILE=nosuch is not a profile",
+                "they have none, unset it",
+            ],
         ),
         (
             &[("AWS_ENDPOINT_URL_SQS", dynamo)],
