@@ -11,6 +11,7 @@ pub mod clock;
 pub mod dynamo;
 pub mod outcome;
 pub mod preflight;
+pub mod profile;
 pub mod provision;
 pub mod sqs;
 pub mod wire;

@@ -1,6 +1,7 @@
 //! The command line, and the only reader of the environment and of the routes
 //! file. What was typed is handed on as text: [`crate::plan`] decides.
 
+mod man;
 mod settings;
 
 use std::ffi::OsString;
@@ -10,10 +11,12 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use man::write_man;
 pub use settings::{ConfigArgs, SettingArgs, TargetArgs};
 
 use crate::config::{ENV_PREFIX, Environment, KEYS, RoutesFile, Settings, env_name};
-use crate::plan::{Plan, Refusal, Request};
+use crate::exit::ExitCode;
+use crate::plan::{AwsEnvironment, Plan, Refusal, Request};
 
 /// Drains an SQS wait queue into its destination queues: only inside permitted
 /// hours, never faster than told, resumable after any kill.
@@ -264,9 +267,18 @@ impl Cli {
     }
 }
 
-/// The command with every setting's environment variable in its help.
+/// The command with every setting's environment variable in its help, and the exit codes at the end of that of `run`.
 pub fn command() -> clap::Command {
+    named().mut_subcommand("run", |run| run.after_help(exit_codes()))
+}
+
+fn named() -> clap::Command {
     name_variables(Cli::command())
+}
+
+fn exit_codes() -> String {
+    let lines = ExitCode::ALL.map(|exit| format!("\n  {}  {}", exit.code(), exit.description()));
+    format!("Exit codes:{}", lines.concat())
 }
 
 fn name_variables(command: clap::Command) -> clap::Command {
@@ -300,6 +312,20 @@ pub fn environment() -> Environment {
             ours.then(|| (name, value.to_string_lossy().into_owned()))
         })
         .collect()
+}
+
+/// The SDK's own variables, as far as this program looks at what they say.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
+pub fn aws_environment() -> AwsEnvironment {
+    let all = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        let text = value.to_string_lossy().into_owned();
+        name.starts_with("AWS_").then_some((name, text))
+    });
+    AwsEnvironment::new(all.collect())
 }
 
 /// What was asked for, with the environment and the routes file read.
@@ -409,20 +435,6 @@ pub fn write_completions(shell: clap_complete::Shell, out: &mut dyn io::Write) -
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command(), "sqs-drain", &mut text);
     out.write_all(&text)
-}
-
-/// Writes the manual page, or one page for each sub-command into `directory`.
-///
-/// # Errors
-/// Those of the writer or the directory.
-pub fn write_man(directory: Option<&Path>, out: &mut dyn io::Write) -> io::Result<()> {
-    match directory {
-        Some(directory) => {
-            std::fs::create_dir_all(directory)?;
-            clap_mangen::generate_to(command(), directory)
-        }
-        None => clap_mangen::Man::new(command()).render(out),
-    }
 }
 
 #[cfg(test)]

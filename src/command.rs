@@ -6,6 +6,7 @@ use crate::cli::{self, Cli, Command};
 use crate::exit::ExitCode;
 use crate::plan::{LogFormat, LogLevel, Refusal};
 
+mod access;
 mod check;
 mod connect;
 #[cfg(feature = "local")]
@@ -24,6 +25,7 @@ mod signals;
 mod status;
 mod steer;
 mod target;
+mod watched;
 mod words;
 
 /// Why a sub-command did not do its work: one line for people, and the exit code.

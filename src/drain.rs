@@ -28,7 +28,7 @@ use crate::pace::share_of;
 use crate::port::{Clock, Ports};
 use crate::report::RouteReport;
 use crate::stop::{Reason, Stop};
-use crate::window::State;
+use crate::window::{State, too_late};
 
 mod ask;
 mod backoff;
@@ -71,6 +71,8 @@ pub struct Progress {
     pub in_hand: usize,
     /// Sends wait for the table or were paused.
     pub waiting: bool,
+    /// The run is paused by hand.
+    pub paused: bool,
 }
 
 /// Runs one route's drain to its end. Must run inside a [`tokio::task::LocalSet`]. `show` is called a few times a second.
@@ -94,16 +96,8 @@ pub async fn run<P: Ports>(
         let message = "the window has just closed".to_owned();
         return RouteReport::not_run(ExitCode::OutsideWindow, None, message);
     };
-    let too_late = settings.start_within.and_then(|within| {
-        let late = (now - opened_at).to_std().unwrap_or_default();
-        (late > within).then(|| {
-            format!(
-                "too late to begin: the window opened {}s ago, and a run may be begun within {}s (--start-within)",
-                late.as_secs(),
-                within.as_secs()
-            )
-        })
-    });
+    let within = settings.start_within;
+    let too_late = within.and_then(|within| too_late(opened_at, now, within));
     let ctx = match enter(wiring, settings, &stop, &run_id, too_late).await {
         Ok(ctx) => ctx,
         Err(error) => return not_joined(&run_id, error),
@@ -339,6 +333,7 @@ async fn show_progress<P: Ports>(ctx: Rc<Context<P>>, show: impl Fn(Progress)) {
             sent: ctx.sum().sent,
             in_hand: ctx.hands.borrow().len(),
             waiting: ctx.paused.get() || !ctx.is_fresh(),
+            paused: ctx.paused.get(),
         });
     }
 }

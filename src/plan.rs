@@ -7,6 +7,7 @@
 //! `_INDEX` stand right behind the environment's own variables.
 
 mod build;
+mod environment;
 mod layers;
 mod queues;
 mod refusal;
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-pub use build::{Located, LocatedRoute, Request};
+pub use build::{Hours, Located, LocatedRoute, Request};
+pub use environment::AwsEnvironment;
 pub use queues::{QueueFacts, check_queues};
 pub use refusal::{Refusal, Warning};
 pub use timings::Timings;
@@ -129,6 +131,8 @@ pub struct RoutePlan {
     pub to: Vec<QueueRef>,
     /// When sending is allowed.
     pub window: Window,
+    /// The window was written, and is not the `always` of who wrote none.
+    pub window_named: bool,
     /// The longest the window stays shut from the time of planning on.
     pub longest_shut: Duration,
     /// Messages a second over all shards together; `None`: no limit.

@@ -36,12 +36,16 @@
 mod civil;
 mod explain;
 mod spec;
+mod text;
+mod together;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
+
+pub use explain::too_late;
 
 use civil::{closing_instant, midnight, opening_instant};
 use spec::Weekly;

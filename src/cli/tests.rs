@@ -55,6 +55,50 @@ fn every_flag_reaches_its_setting() {
 }
 
 #[test]
+fn the_help_of_run_ends_with_the_exit_codes() {
+    let help = match Cli::read(["sqs-drain", "run", "--help"]) {
+        Ok(_) => panic!("no help"),
+        Err(help) => help.to_string(),
+    };
+    let (_, codes) = help.split_once("\nExit codes:\n").expect("exit codes");
+    let lines: Vec<&str> = codes.trim_end().lines().collect();
+    assert_eq!(lines.len(), ExitCode::ALL.len(), "{codes}");
+    assert_eq!(lines[0], "  0  drained");
+    assert_eq!(lines[6], "  6  interrupted or superseded, resumable");
+}
+
+#[test]
+fn manual_pages_have_exit_codes_and_a_synopsis_that_can_be_read() {
+    let mut page = Vec::new();
+    write_man(None, &mut page).expect("a page");
+    let place = tempfile::tempdir().expect("a directory");
+    write_man(Some(place.path()), &mut std::io::sink()).expect("pages");
+    let read = |name: &str| std::fs::read_to_string(place.path().join(name)).expect("a page");
+    let whole = String::from_utf8(page).expect("text");
+    for page in [&whole, &read("sqs-drain.1"), &read("sqs-drain-run.1")] {
+        let (_, codes) = page.split_once(".SH EXIT STATUS\n").expect("a section");
+        assert!(
+            codes.starts_with(".TP\n\\fB0\\fR\ndrained\n.TP\n"),
+            "{codes}"
+        );
+        assert_eq!(codes.matches(".TP\n").count(), ExitCode::ALL.len());
+    }
+    let synopsis = |page: &str| {
+        let (_, rest) = page.split_once(".SH SYNOPSIS\n").expect("a section");
+        rest.lines().next().expect("a line").to_owned()
+    };
+    assert_eq!(
+        synopsis(&read("sqs-drain-run.1")),
+        "\\fBsqs\\-drain run\\fR [OPTIONS] [ROUTE]..."
+    );
+    assert_eq!(
+        synopsis(&read("sqs-drain-rate.1")),
+        "\\fBsqs\\-drain rate\\fR [OPTIONS] <N> [RUN]"
+    );
+    assert!(read("sqs-drain-run.1").contains("\\fB\\-\\-from\\fR \\fI<QUEUE>\\fR"));
+}
+
+#[test]
 fn help_names_every_variable() {
     for (flag, help) in run_flags() {
         let variable = env_name(&flag.replace('-', "_"));

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use super::access::access;
 use super::connect::{check_table, clients_of, table_failure};
-use super::look::{Looked, Queue, Queues, look_at_all, window_words};
+use super::look::{Looked, Queue, Queues, Start, look_at_all, too_late, window_words};
 use super::{Failure, now, runtime, start_log};
 use crate::aws::{Aws, Clients, Timeouts};
 use crate::cli::RunArgs;
 use crate::exit::ExitCode;
 use crate::message::ReceiptOutcome;
-use crate::plan::{Delivery, Journal, LogFormat, LogLevel, RoutePlan};
+use crate::plan::{Delivery, Journal, LogFormat, LogLevel, ProcessPlan, RoutePlan};
 use crate::port::{
     Change, Clock, Datum, Item, Key, Source, Store, StoreError, Test, Trouble, Write as Put,
 };
@@ -76,9 +77,12 @@ pub fn check(args: &RunArgs) -> Result<ExitCode, Failure> {
                 lines.warn("settings", &warning.to_string());
             }
             runtime()?.block_on(async {
-                let aws = Aws::from_env(Timeouts::default()).await;
+                let aws = match access(Timeouts::default()).await {
+                    Ok(aws) => aws,
+                    Err(failure) => return lines.fail("aws", &failure),
+                };
                 for route in &plan.routes {
-                    check_route(&aws, route, &mut lines).await;
+                    check_route(&aws, &plan.process, route, &mut lines).await;
                 }
                 where_it_is(&aws, &mut lines);
                 check_clock(&aws, &mut lines);
@@ -89,7 +93,7 @@ pub fn check(args: &RunArgs) -> Result<ExitCode, Failure> {
     Ok(lines.worst.unwrap_or(ExitCode::Drained))
 }
 
-async fn check_route(aws: &Aws, route: &RoutePlan, lines: &mut Lines) {
+async fn check_route(aws: &Aws, process: &ProcessPlan, route: &RoutePlan, lines: &mut Lines) {
     let what = |part: &str| match route.name.as_str() {
         "default" => part.to_owned(),
         name => format!("{name}: {part}"),
@@ -115,15 +119,15 @@ async fn check_route(aws: &Aws, route: &RoutePlan, lines: &mut Lines) {
         source_permissions(&clients, source, &what("permissions on the source"), lines).await;
     }
     // What is wrong with one of them was told above.
-    if let Ok(queues) = Queues::of(looked) {
-        match queues.check(route) {
-            Err(refusal) => lines.refuse(&what("queues"), refusal.to_string()),
-            Ok(warnings) => {
-                for warning in warnings {
-                    lines.warn(&what("queues"), &warning.to_string());
-                }
+    let queues = Queues::of(looked).ok();
+    match queues.as_ref().map(|queues| queues.check(route)) {
+        Some(Err(refusal)) => lines.refuse(&what("queues"), refusal.to_string()),
+        Some(Ok(warnings)) => {
+            for warning in warnings {
+                lines.warn(&what("queues"), &warning.to_string());
             }
         }
+        None => {}
     }
     let unseen = match &route.delivery {
         Delivery::AtMostOnce { .. } => {
@@ -142,9 +146,31 @@ async fn check_route(aws: &Aws, route: &RoutePlan, lines: &mut Lines) {
             &what("table"),
             "without a journal: after a crash nothing is known of what was sent",
         );
+        if let Some(words) = too_late(route, now) {
+            lines.warn(&what("run"), &not_now(&words));
+        }
         return;
     };
-    check_journal(&clients, table, &what("table"), lines).await;
+    let readable = check_journal(&clients, table, &what("table"), lines).await;
+    if let (true, Some(queues), Some(run_id)) = (readable, queues, route.run_id_at(now)) {
+        let start = queues.start(aws, process, route, table, &run_id, now);
+        match start.await {
+            Err(failure) => lines.fail(&what("run"), &failure),
+            Ok(Start::Refused(words)) => lines.refuse(&what("run"), words),
+            // The settings are right; it is the hour that is not, as with a window that is shut.
+            Ok(Start::TooLate(words)) => lines.warn(&what("run"), &not_now(&words)),
+            Ok(start) => lines.ok(&what("run"), &format!("{run_id}: {}", start.words())),
+        }
+    }
+}
+
+/// What keeps a start from running at this hour.
+fn not_now(words: &str) -> String {
+    let exit = ExitCode::OutsideWindow;
+    format!(
+        "a start now would end with exit code {}: {words}",
+        exit.code()
+    )
 }
 
 /// A queue in words, with the account and region that its ARN names (`arn:aws:sqs:REGION:ACCOUNT:NAME`).
@@ -209,10 +235,11 @@ async fn source_permissions(clients: &Clients, source: &Queue, what: &str, lines
     }
 }
 
-async fn check_journal(clients: &Clients, table: &str, what: &str, lines: &mut Lines) {
+/// Answers with whether the table can be read.
+async fn check_journal(clients: &Clients, table: &str, what: &str, lines: &mut Lines) -> bool {
     if let Err(failure) = check_table(clients, table).await {
         lines.fail(what, &failure);
-        return;
+        return false;
     }
     match clients.describe_table(table).await {
         Ok(Some(facts)) => match facts.expires {
@@ -260,6 +287,7 @@ async fn check_journal(clients: &Clients, table: &str, what: &str, lines: &mut L
         ("dynamodb:DeleteItem", delete),
     ];
     let what = format!("permissions on the {what}");
+    let readable = reads.iter().all(|(_, error)| error.is_none());
     for (action, error) in reads.into_iter().chain(writes) {
         match error {
             None | Some(StoreError::Conflict(_)) => lines.ok(&what, action),
@@ -276,6 +304,7 @@ async fn check_journal(clients: &Clients, table: &str, what: &str, lines: &mut L
             Some(error) => lines.fail(&what, &table_failure(table, &error)),
         }
     }
+    readable
 }
 
 /// This machine's clock against the `Date` of the service's answers, which is known to within a second or better.

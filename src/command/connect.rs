@@ -66,8 +66,18 @@ fn said(queue: &QueueRef) -> &str {
 fn no_credentials(why: &str) -> String {
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
     format!(
-        "there are no AWS credentials ({why}): give the job a role, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY \
-         (from a single sign-on profile: `aws configure export-credentials --format env`)"
+        "there are no AWS credentials: give the job a role, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY \
+         (from a single sign-on profile: `aws configure export-credentials --format env`); the SDK says: {why}"
+    )
+}
+
+/// The code of an answer to a request of another service (Smithy's protocols; AWS's own services and emulators of them give it).
+const WRONG_SERVICE: &str = "UnknownOperation";
+
+/// An endpoint that answers, and speaks something else.
+fn wrong_service(service: &str, variable: &str) -> String {
+    format!(
+        "what answers for {service} is another service ({WRONG_SERVICE}): set {variable} (or AWS_ENDPOINT_URL) to an endpoint of {service}, or unset it"
     )
 }
 
@@ -90,6 +100,10 @@ pub fn queue_failure(role: &str, queue: &QueueRef, error: &QueueError) -> Failur
                 "no access to the {role} queue '{name}' ({}): check credentials and the role's policy",
                 error.code
             ),
+        ),
+        Trouble::Other if error.code == WRONG_SERVICE => (
+            ExitCode::Refused,
+            wrong_service("SQS", "AWS_ENDPOINT_URL_SQS"),
         ),
         Trouble::Other => (
             ExitCode::Refused,
@@ -151,6 +165,14 @@ pub fn table_failure(table: &str, error: &StoreError) -> Failure {
         } if code == WRONG_KEY || (code == "Validation" && message.contains("key")) => {
             (ExitCode::Refused, another_table(table))
         }
+        StoreError::Failed {
+            kind: Trouble::Other,
+            code,
+            ..
+        } if code == WRONG_SERVICE => (
+            ExitCode::Refused,
+            wrong_service("DynamoDB", "AWS_ENDPOINT_URL_DYNAMODB"),
+        ),
         StoreError::Failed {
             kind: Trouble::Other,
             code,
@@ -356,6 +378,7 @@ pub fn settings(
         plan::Delivery::AtLeastOnce => Delivery::AtLeastOnce,
         plan::Delivery::AtMostOnce { .. } => Delivery::AtMostOnce,
     };
+    let some = |texts: Vec<String>| (!texts.is_empty()).then_some(texts);
     // What all processes of a run must have in common, in an order that does not change.
     let fingerprint = serde_json::json!({
         "--to": arns(sinks),
@@ -365,6 +388,10 @@ pub fn settings(
             Delivery::AtLeastOnce => "at-least-once",
             Delivery::AtMostOnce => "at-most-once",
         },
+        "--window": route.window.spans(),
+        "--zone": route.window.zone_that_counts(),
+        "--holidays": some(route.window.holiday_dates()),
+        "--holiday-windows": some(route.window.holiday_spans()),
         "--rate": route.rate,
         "--burst": route.burst,
         "--group-from": match route.group_from() {

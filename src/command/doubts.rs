@@ -14,6 +14,7 @@ use crate::journal::RecordState;
 use crate::ledger::Trouble;
 use crate::plan::{LogFormat, LogLevel};
 
+mod own;
 mod settle;
 
 /// `sqs-drain doubts`.

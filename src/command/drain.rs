@@ -1,12 +1,15 @@
 //! `run`: every route asked for, side by side, and the one result line.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
 use tokio::task::LocalSet;
 
+use super::access::access;
 use super::connect::{Connected, connect};
 use super::progress::Line;
+use super::watched::Watched;
 use super::words::command;
 use super::{Failure, notify, runtime, signals, start_log};
 use crate::aws::{Aws, Timeouts};
@@ -22,7 +25,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     start_log(plan.process.log_format, plan.process.log_level);
     let started_at = super::now();
     let work = async {
-        let aws = Aws::from_env(Timeouts::default()).await;
+        let aws = access(Timeouts::default()).await?;
         drain(&plan, &aws).await
     };
     let runtime = runtime()?;
@@ -35,7 +38,11 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         Err(failure) => {
             let shard = label(&plan.process);
             let report = not_started(&plan, &failure, shard, started_at);
-            if let Err(unwritten) = print(&report, &plan.process) {
+            let refused_for_it =
+                can_be_written(&plan.process).is_err_and(|refused| refused.line == failure.line);
+            if let Err(unwritten) = print(&report, &plan.process)
+                && !refused_for_it
+            {
                 tracing::warn!("{}", unwritten.line);
             }
             runtime.block_on(notify::of_failure(&plan.process, &plan.routes, &failure));
@@ -89,7 +96,8 @@ fn not_started(
     started_at: DateTime<Utc>,
 ) -> Report {
     let routes = plan.routes.iter().map(|route| {
-        let report = RouteReport::not_run(failure.exit, None, failure.line.clone());
+        let (run_id, line) = (route.run_id.clone(), failure.line.clone());
+        let report = RouteReport::not_run(failure.exit, run_id, line);
         (route.name.clone(), report)
     });
     Report::new(shard, started_at, super::now(), routes.collect())
@@ -128,10 +136,15 @@ async fn drain_one(
         counts,
         table,
     } = route;
-    let name = settings.route.clone();
+    let (name, given) = (settings.route.clone(), settings.run_id.clone());
     let stop = Stop::default();
+    let watched = Rc::new(Watched::new(process, &settings, &wiring, table.clone()));
     let line = Line::new(process.progress, &name, counts.total());
-    let draining = crate::drain::run(wiring, settings, stop.clone(), move |p| line.show(p));
+    let shown = watched.clone();
+    let draining = crate::drain::run(wiring, settings, stop.clone(), move |p| {
+        line.show(p);
+        shown.see(p);
+    });
     let follow = async {
         signalled.requested().await;
         stop.request(Reason::Interrupted);
@@ -141,7 +154,10 @@ async fn drain_one(
         biased;
         report = draining => report,
         () = follow => unreachable!("the follower never ends"),
+        () = watched.tell_what_is_waited_for() => unreachable!("nor does the watcher"),
     };
+    // A route that did not get as far as its run has that name all the same.
+    report.run_id = report.run_id.or(given);
     if let (Some(message), Some(run), Some(table)) = (&mut report.message, &report.see_run, table) {
         *message += &format!(" (`{}` shows it)", command("status", run, &table));
     }

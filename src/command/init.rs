@@ -14,7 +14,7 @@ pub fn init(args: &InitArgs) -> Result<ExitCode, Failure> {
     start_log(LogFormat::Auto, LogLevel::Warn);
     runtime()?.block_on(async {
         let table = &located.table;
-        let clients = target::aws(&located).await.clients();
+        let clients = target::aws(&located).await?.clients();
         let failed = |error| table_failure(table, &error);
         let before = clients.describe_table(table).await.map_err(failed)?;
         let created = clients.create_table(table).await.map_err(failed)?;

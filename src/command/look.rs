@@ -1,17 +1,20 @@
 //! A look at everything a route names, changing and receiving nothing: for `plan` and `check`.
 
+use std::rc::Rc;
+
 use chrono::{DateTime, Utc};
 
 use super::Failure;
-use super::connect::{Real, describe, queue_failure};
-use crate::aws::Clients;
+use super::connect::{Real, clients_of, describe, queue_failure, settings};
+use super::target::ledger_failure;
+use crate::aws::{Aws, Clients};
 use crate::drain::settings::difference;
 use crate::exit::ExitCode;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, source_name};
 use crate::message::Counts;
-use crate::plan::{QueueFacts, QueueRef, Refusal, RoutePlan, Warning, check_queues};
+use crate::plan::{ProcessPlan, QueueFacts, QueueRef, Refusal, RoutePlan, Warning, check_queues};
 use crate::port::Source;
-use crate::window::{State, Window};
+use crate::window::{self, State, Window};
 
 /// A queue of a route.
 pub struct Queue {
@@ -130,6 +133,39 @@ impl Queues {
     }
 }
 
+impl Queues {
+    /// Finds out which run of this table a start now would work for; see [`Start`].
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn start(
+        &self,
+        aws: &Aws,
+        process: &ProcessPlan,
+        route: &RoutePlan,
+        table: &str,
+        run_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Start, Failure> {
+        let ledger: Ledger<Real> = Ledger::new(
+            Rc::new(clients_of(aws, route).table(table)),
+            Rc::new(aws.clock()),
+            source_name(&self.source.facts.arn),
+        );
+        let fingerprint = settings(
+            process,
+            route,
+            &self.source.facts,
+            &self.sink_facts(),
+            self.hold.as_ref().map(|q| &q.facts),
+            self.reject.as_ref().map(|q| &q.facts),
+        )
+        .fingerprint;
+        let start = start(&ledger, route, &fingerprint, run_id, now).await;
+        start.map_err(|error| ledger_failure(table, &error))
+    }
+}
+
 /// Which run a start now would work for.
 pub enum Start {
     /// It would create the run.
@@ -145,6 +181,17 @@ pub enum Start {
 }
 
 impl Start {
+    /// How it would be, in words.
+    pub fn words(&self) -> String {
+        match self {
+            Self::New => "new".to_owned(),
+            Self::Joining(1) => "joining its process".to_owned(),
+            Self::Joining(n) => format!("joining its {n} processes"),
+            Self::GoingOn(words) => words.clone(),
+            Self::Refused(words) | Self::TooLate(words) => format!("refused, {words}"),
+        }
+    }
+
     /// The exit code of a start that would not run.
     pub fn exit(&self) -> Option<ExitCode> {
         match self {
@@ -160,7 +207,7 @@ impl Start {
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn start(
+async fn start(
     ledger: &Ledger<Real>,
     route: &RoutePlan,
     fingerprint: &str,
@@ -168,6 +215,12 @@ pub async fn start(
     now: DateTime<Utc>,
 ) -> Result<Start, LedgerError> {
     let run = ledger.run(run_id).await?;
+    if run.as_ref().is_some_and(|r| r.source != ledger.source()) {
+        let words = format!(
+            "the run '{run_id}' in this table is that of another source queue: give this one a name of its own with --run-id, or both queues a route each in a routes file"
+        );
+        return Ok(Start::Refused(words));
+    }
     let processes = ledger.processes().await?;
     let names: Vec<String> = processes.iter().map(|p| p.process.clone()).collect();
     let beats = ledger.beats(&names).await?;
@@ -215,19 +268,12 @@ pub async fn start(
     })
 }
 
-fn too_late(route: &RoutePlan, now: DateTime<Utc>) -> Option<String> {
-    let within = route.start_within?;
-    let State::Open { opened_at, .. } = route.window.state_at(now) else {
-        return None;
-    };
-    let late = (now - opened_at).to_std().unwrap_or_default();
-    (late > within).then(|| {
-        format!(
-            "too late: the window opened {}s ago, and a run may be begun within {}s",
-            late.as_secs(),
-            within.as_secs()
-        )
-    })
+/// Why a run of the route may not be begun any more, if so.
+pub fn too_late(route: &RoutePlan, now: DateTime<Utc>) -> Option<String> {
+    match route.window.state_at(now) {
+        State::Open { opened_at, .. } => window::too_late(opened_at, now, route.start_within?),
+        State::Shut { .. } => None,
+    }
 }
 
 /// The window's state in one line.

@@ -1,19 +1,17 @@
 //! `plan`: what a run would do now. Changes nothing, receives nothing.
 
 use std::fmt::Write as _;
-use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::connect::{Real, check_table, clients_of, lanes, settings};
-use super::look::{Queues, Start, look_at_all, start, window_words};
-use super::target::ledger_failure;
+use super::access::access;
+use super::connect::{check_table, clients_of, lanes};
+use super::look::{Queues, look_at_all, too_late, window_words};
 use super::{Failure, now, runtime, start_log};
 use crate::aws::{Aws, Timeouts};
 use crate::cli::RunArgs;
 use crate::exit::ExitCode;
-use crate::ledger::{Ledger, source_name};
 use crate::plan::{Cutoff, Delivery, Journal, Plan, RoutePlan};
 use crate::report::GRAVEST_FIRST;
 use crate::window::State;
@@ -29,7 +27,7 @@ pub fn plan(args: &RunArgs) -> Result<ExitCode, Failure> {
 }
 
 async fn words(plan: &Plan, now: DateTime<Utc>) -> Result<String, Failure> {
-    let aws = Aws::from_env(Timeouts::default()).await;
+    let aws = access(Timeouts::default()).await?;
     let mut out = String::new();
     for warning in &plan.warnings {
         let _ = writeln!(out, "warning: {warning}");
@@ -122,39 +120,22 @@ async fn write_run(
         return Ok(Some(ExitCode::OutsideWindow));
     };
     let Journal::Table(table) = &route.journal else {
+        let late = too_late(route, now);
+        let words = late
+            .as_deref()
+            .map_or(String::new(), |words| format!(": refused, {words}"));
         let _ = writeln!(
             out,
-            "  {:<12} {run_id}, without a journal: after a crash nothing is known of what was sent",
+            "  {:<12} {run_id}{words}, without a journal: after a crash nothing is known of what was sent",
             "run"
         );
-        return Ok(shut);
+        return Ok(shut.or(late.map(|_| ExitCode::OutsideWindow)));
     };
-    let clients = clients_of(aws, route);
-    check_table(&clients, table).await?;
-    let ledger: Ledger<Real> = Ledger::new(
-        Rc::new(clients.table(table)),
-        Rc::new(aws.clock()),
-        source_name(&queues.source.facts.arn),
-    );
-    let fingerprint = settings(
-        &plan.process,
-        route,
-        &queues.source.facts,
-        &queues.sink_facts(),
-        queues.hold.as_ref().map(|q| &q.facts),
-        queues.reject.as_ref().map(|q| &q.facts),
-    )
-    .fingerprint;
-    let start = start(&ledger, route, &fingerprint, &run_id, now).await;
-    let start = start.map_err(|error| ledger_failure(table, &error))?;
-    let words = match &start {
-        Start::New => "new".to_owned(),
-        Start::Joining(1) => "joining its process".to_owned(),
-        Start::Joining(n) => format!("joining its {n} processes"),
-        Start::GoingOn(words) => words.clone(),
-        Start::Refused(words) | Start::TooLate(words) => format!("refused, {words}"),
-    };
-    let _ = writeln!(out, "  {:<12} {run_id}: {words}", "run");
+    check_table(&clients_of(aws, route), table).await?;
+    let start = queues
+        .start(aws, &plan.process, route, table, &run_id, now)
+        .await?;
+    let _ = writeln!(out, "  {:<12} {run_id}: {}", "run", start.words());
     let _ = writeln!(out, "  {:<12} {table}", "table");
     Ok(shut.or(start.exit()))
 }

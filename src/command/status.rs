@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -130,6 +131,11 @@ fn gravity(exit_code: Option<u8>) -> usize {
     order.len() - order.iter().position(place).unwrap_or(order.len())
 }
 
+/// Whether it looks alive: its heartbeat is at most two leases old.
+fn is_living(shard: &Shard) -> bool {
+    shard.state == ShardState::Living
+}
+
 /// How a run stands: a word, the exit code it comes to (none while it is under way), and what to know or do.
 fn outcome(found: &Found, account: &Account) -> (String, Option<ExitCode>, Option<String>) {
     let (run, totals) = (&found.run, &account.totals);
@@ -142,18 +148,34 @@ fn outcome(found: &Found, account: &Account) -> (String, Option<ExitCode>, Optio
         );
         return ("failed".to_owned(), Some(ExitCode::Failed), Some(message));
     }
+    let resume = format!("go on with `{}`", found.command("resume"));
     if account.is_alive() {
-        return match run.paused {
-            true => (
+        let living = account.shards.iter().filter(|s| is_living(s));
+        let quiet = living.filter_map(|s| s.heartbeat_age).min();
+        let quiet = quiet.filter(|age| *age > found.lease());
+        let words = quiet.map(|age| {
+            format!(
+                "no process of it has shown for {} s that it lives: they may be dead, and count as dead after {} s",
+                age.as_secs(),
+                found.silence().as_secs_f64()
+            )
+        });
+        return match (run.paused, words) {
+            (true, None) => ("paused".to_owned(), None, Some(resume)),
+            (true, Some(words)) => (
                 "paused".to_owned(),
                 None,
-                Some(format!("go on with `{}`", found.command("resume"))),
+                Some(format!("{words}; {resume}")),
             ),
-            false => ("running".to_owned(), None, None),
+            (false, Some(words)) => ("silent".to_owned(), None, Some(words)),
+            (false, None) => ("running".to_owned(), None, None),
         };
     }
     if account.shards.iter().any(|s| s.state == ShardState::Silent) {
-        let message = "its last processes stopped showing that they live: start the run again, it settles what they left".to_owned();
+        let mut message = "its last processes stopped showing that they live: start the run again, it settles what they left".to_owned();
+        if run.paused {
+            message += &format!("; it is paused and stays so: {resume}");
+        }
         return (
             "died".to_owned(),
             Some(ExitCode::Interrupted),
@@ -219,7 +241,11 @@ fn route_status(found: &Found, account: Account) -> RouteStatus {
             average: None,
             busiest_second: None,
         },
-        shards: account.shards.into_iter().map(shard_status).collect(),
+        shards: account
+            .shards
+            .into_iter()
+            .map(|shard| shard_status(shard, found.lease()))
+            .collect(),
         table: found.table.clone(),
     }
 }
@@ -229,12 +255,15 @@ fn a_second(share: i64) -> Option<f64> {
     (share >= 0).then_some(share as f64 / 1000.0)
 }
 
-fn shard_status(shard: Shard) -> ShardStatus {
+fn shard_status(shard: Shard, lease: Duration) -> ShardStatus {
+    let late = shard.heartbeat_age.is_some_and(|age| age > lease);
     ShardStatus {
         process: shard.process,
         shard: shard.shard,
         host: Some(shard.host).filter(|h| !h.is_empty()),
         state: match shard.state {
+            // It may be dead, and may have been late.
+            ShardState::Living if late => "silent",
             ShardState::Living => "living",
             // Nobody has watched it stand still: it only looks so by two clocks.
             ShardState::Silent => "dead?",
@@ -263,7 +292,18 @@ fn write_table(name: &str, route: &RouteStatus, out: &mut String) -> std::fmt::R
         Some(at) => format!(", ended {}", time(at)),
         None => String::new(),
     };
-    writeln!(out, "route {name}, run {}: {}", route.run_id, route.outcome)?;
+    // What is drained goes on with nothing, paused or not.
+    let over = route.exit_code == Some(ExitCode::Drained.code())
+        || route.exit_code == Some(ExitCode::FinishedWithRejects.code());
+    let paused = match route.paused && !over && route.outcome != "paused" {
+        true => ", paused",
+        false => "",
+    };
+    writeln!(
+        out,
+        "route {name}, run {}: {}{paused}",
+        route.run_id, route.outcome
+    )?;
     if let Some(message) = &route.message {
         writeln!(out, "  {message}")?;
     }

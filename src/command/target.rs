@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::access::access;
 use super::connect::{Real, describe, table_failure};
 use super::words::{command, quoted};
 use super::{Failure, now};
@@ -30,9 +31,14 @@ pub struct Found {
 }
 
 impl Found {
+    /// The run's lease: a process that lives has a younger heartbeat.
+    pub fn lease(&self) -> Duration {
+        lease_in(&self.run)
+    }
+
     /// A heartbeat older than this is one of a process that is probably dead: two of the run's leases.
     pub fn silence(&self) -> Duration {
-        2 * lease_of(&self.run.settings).unwrap_or(LEASE)
+        silence_of(&self.run)
     }
 
     /// A command of this program for this run.
@@ -46,6 +52,15 @@ impl Found {
     }
 }
 
+fn lease_in(run: &RunItem) -> Duration {
+    lease_of(&run.settings).unwrap_or(LEASE)
+}
+
+/// A heartbeat older than this is one of a process of the run that is probably dead: two of its leases.
+pub fn silence_of(run: &RunItem) -> Duration {
+    2 * lease_in(run)
+}
+
 /// The line and code for a call to the table that failed.
 pub fn ledger_failure(table: &str, error: &LedgerError) -> Failure {
     match error {
@@ -55,8 +70,11 @@ pub fn ledger_failure(table: &str, error: &LedgerError) -> Failure {
 }
 
 /// Access to AWS for what was located.
-pub async fn aws(located: &Located) -> Aws {
-    Aws::from_env(Timeouts {
+///
+/// # Errors
+/// See [`access`].
+pub async fn aws(located: &Located) -> Result<Aws, Failure> {
+    access(Timeouts {
         table: located.table_timeout,
         ..Timeouts::default()
     })
@@ -101,7 +119,7 @@ pub async fn find_to_steer(
 }
 
 async fn look_up(located: &Located, named: Option<&str>) -> Result<Vec<Found>, Failure> {
-    let aws = aws(located).await;
+    let aws = aws(located).await?;
     let search = Search {
         clients: aws.clients(),
         clock: Rc::new(aws.clock()),
@@ -175,7 +193,7 @@ impl Search<'_> {
             None => Err(Failure::new(
                 ExitCode::Refused,
                 format!(
-                    "the table '{}' knows no run of the source '{}'",
+                    "the table '{}' knows no run of the source '{}': check --from and --table; there is none before the first `sqs-drain run`",
                     self.table, route.from
                 ),
             )),

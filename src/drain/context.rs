@@ -486,7 +486,8 @@ impl<P: Ports> Context<P> {
         self.pacer
             .set(grant.share, self.burst_among(grant.processes));
         if self.paused.replace(grant.paused) != grant.paused {
-            tracing::info!(route = %self.settings.route, paused = grant.paused, "the run was paused or resumed by hand");
+            let what = if grant.paused { "paused" } else { "resumed" };
+            tracing::info!(route = %self.settings.route, "the run was {what} by hand");
             self.fresh.notify_waiters();
         }
         self.grant.set(grant);

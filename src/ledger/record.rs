@@ -324,7 +324,16 @@ impl<P: Ports> Ledger<P> {
             let code = super::items::Reader(item).opt_s("code");
             (Id::of(sk.trim_start_matches("id#")), code)
         });
-        self.troubles_of(codes.collect()).await
+        let mut troubles = self.troubles_of(codes.collect()).await?;
+        for (trouble, (_, listed)) in troubles.iter_mut().zip(&found) {
+            // One that was rejected and deleted at once needs no record, and has none.
+            let rejected = RecordState::Rejected.to_string();
+            let state = super::items::Reader(listed).opt_s("state");
+            if trouble.state() == RecordState::Unknown && state == Some(rejected) {
+                trouble.record.rejected = true;
+            }
+        }
+        Ok(troubles)
     }
 
     /// Ids with their records as they are now.

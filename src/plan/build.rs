@@ -23,6 +23,9 @@ const UNNAMED_ROUTE: &str = "default";
 /// How long a stop may take: Batch and Fargate kill 30 s after the signal.
 const DEFAULT_GRACE: Duration = Duration::from_secs(25);
 
+/// How far two windows are looked at for a time at which both are open: every day of the week, and one more.
+const A_WEEK: Duration = Duration::from_secs(8 * 86_400);
+
 /// Everything that was said, not yet understood.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -58,6 +61,17 @@ pub struct LocatedRoute {
     pub from: QueueRef,
 }
 
+/// When a route may send.
+#[derive(Clone, Debug)]
+pub struct Hours {
+    /// Its name.
+    pub name: String,
+    /// Its window.
+    pub window: Window,
+    /// How long after the opening a run may be begun.
+    pub start_within: Option<Duration>,
+}
+
 /// What was written, sorted by route.
 struct Sorted<'a> {
     process: Layers<'a>,
@@ -86,7 +100,7 @@ impl Request {
             .map_err(|refusal| self.on_route(refusal, name))?;
             routes.push(route);
         }
-        check_routes_together(&routes, &mut warnings)?;
+        check_routes_together(&routes, self.now, &mut warnings)?;
         Ok(Plan {
             process,
             routes,
@@ -94,16 +108,21 @@ impl Request {
         })
     }
 
-    /// The windows of the routes asked for, without looking at anything else.
+    /// The windows of the routes asked for, and how long after an opening a run of each may be begun (`--start-within`), without looking at
+    /// anything else.
     ///
     /// # Errors
-    /// A [`Refusal`] for a window, zone or holiday that cannot be understood.
-    pub fn windows(&self) -> Result<Vec<(String, Window)>, Refusal> {
+    /// A [`Refusal`] for a window, zone, holiday or length of time that cannot be understood.
+    pub fn windows(&self) -> Result<Vec<Hours>, Refusal> {
         let (environment, batch, _) = self.environment()?;
         let sorted = self.sort(&environment, &batch, false)?;
         let windows = sorted.routes.iter().map(|(name, layers)| {
-            let window = window(layers).map_err(|refusal| self.on_route(refusal, name))?;
-            Ok(((*name).to_owned(), window))
+            let on_route = |refusal| self.on_route(refusal, name);
+            Ok(Hours {
+                name: (*name).to_owned(),
+                window: window(layers).map_err(on_route)?,
+                start_within: layers.optional_duration("start_within").map_err(on_route)?,
+            })
         });
         windows.collect()
     }
@@ -375,7 +394,11 @@ fn process_plan(layers: &Layers<'_>) -> Result<ProcessPlan, Refusal> {
 }
 
 /// What no route can see alone.
-fn check_routes_together(routes: &[RoutePlan], warnings: &mut Vec<Warning>) -> Result<(), Refusal> {
+fn check_routes_together(
+    routes: &[RoutePlan],
+    now: DateTime<Utc>,
+    warnings: &mut Vec<Warning>,
+) -> Result<(), Refusal> {
     for (index, route) in routes.iter().enumerate() {
         for other in &routes[..index] {
             if route.from.looks_like(&other.from) {
@@ -401,6 +424,18 @@ fn check_routes_together(routes: &[RoutePlan], warnings: &mut Vec<Warning>) -> R
             }
             let feeds = |a: &RoutePlan, b: &RoutePlan| a.to.iter().any(|to| to.looks_like(&b.from));
             if feeds(route, other) && feeds(other, route) {
+                let both = other.window.open_together(&route.window, now, A_WEEK);
+                if let Some(at) = both {
+                    return Err(Refusal::new(
+                        format!(
+                            "the routes {} and {} move messages to each other, and both windows are open at {}, so messages would go round in circles",
+                            other.name,
+                            route.name,
+                            other.window.describe(at)
+                        ),
+                        "write windows that do not overlap, or ask for one of the routes",
+                    ));
+                }
                 warnings.push(Warning::new(format!(
                     "the routes {} and {} move messages to each other: their windows must not overlap",
                     other.name, route.name

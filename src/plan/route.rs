@@ -130,6 +130,7 @@ impl RouteBuilder<'_> {
             page: layers.whole("page", 1..=PAGE_LIMIT as u32, PAGE_LIMIT as u32)? as usize,
             timings,
             window,
+            window_named: layers.get("window").is_some(),
         };
         if route.lanes * route.page > IN_FLIGHT_LIMIT {
             return Err(Refusal::new(

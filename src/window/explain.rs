@@ -1,6 +1,7 @@
 //! Why a window is open or shut, in words.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use chrono::{DateTime, Datelike, NaiveTime, Utc, Weekday};
 
@@ -184,32 +185,39 @@ impl Window {
     }
 }
 
-/// `mon-fri 10:00-13:00, sat-sun 10:00-18:00`: neighbouring days with the same
-/// spans are told together. `None` when there are no spans.
+/// `mon-fri 10:00-13:00, sat-sun 10:00-18:00`. `None` when there are no spans.
 fn weekly_rule(weekly: &Weekly) -> Option<String> {
-    let mut groups: Vec<(Weekday, Weekday, String)> = Vec::new();
+    let told: Vec<String> = groups(weekly)
+        .iter()
+        .map(|(days, spans)| format!("{days} {}", spans.join(" and ")))
+        .collect();
+    (!told.is_empty()).then(|| told.join(", "))
+}
+
+/// The days of the week that have spans, each with them; neighbouring days with the same spans are told together.
+pub(super) fn groups(weekly: &Weekly) -> Vec<(String, Vec<String>)> {
+    let mut groups: Vec<(Weekday, Weekday, Vec<String>)> = Vec::new();
     for day in WEEK {
         let spans: Vec<String> = weekly
             .of(day)
             .iter()
             .map(|span| format!("{}-{}", clock(span.start_min), clock(span.end_min)))
             .collect();
-        let spans = spans.join(" and ");
         match groups.last_mut() {
             Some(group) if group.2 == spans => group.1 = day,
             _ => groups.push((day, day, spans)),
         }
     }
-    let told: Vec<String> = groups
-        .iter()
-        .filter(|(_, _, spans)| !spans.is_empty())
-        .map(|(first, last, spans)| match (first, last) {
-            (Weekday::Mon, Weekday::Sun) => format!("daily {spans}"),
-            _ if first == last => format!("{} {spans}", short(*first)),
-            _ => format!("{}-{} {spans}", short(*first), short(*last)),
-        })
-        .collect();
-    (!told.is_empty()).then(|| told.join(", "))
+    groups.retain(|(_, _, spans)| !spans.is_empty());
+    let named = |(first, last, spans)| {
+        let days = match (first, last) {
+            (Weekday::Mon, Weekday::Sun) => "daily".to_owned(),
+            _ if first == last => short(first),
+            _ => format!("{}-{}", short(first), short(last)),
+        };
+        (days, spans)
+    };
+    groups.into_iter().map(named).collect()
 }
 
 fn short(day: Weekday) -> String {
@@ -234,6 +242,19 @@ fn utc(at: DateTime<Utc>) -> String {
         "%Y-%m-%dT%H:%M:%SZ"
     };
     at.format(format).to_string()
+}
+
+/// Why a run may not be begun any more, if so: the window opened longer than `within` (`--start-within`) before `now`.
+pub fn too_late(opened_at: DateTime<Utc>, now: DateTime<Utc>, within: Duration) -> Option<String> {
+    let late = now - opened_at;
+    let within = chrono::Duration::from_std(within).unwrap_or(chrono::TimeDelta::MAX);
+    (late > within).then(|| {
+        format!(
+            "too late to begin: the window opened {} ago, and a run may be begun within {} (--start-within)",
+            for_people(late),
+            for_people(within)
+        )
+    })
 }
 
 /// A length of time in its two largest units: `2 d 3 h`, `48 min`, `20 s`.

@@ -10,6 +10,7 @@ use crate::record::{self, Caller};
 mod doubts;
 mod look;
 mod notify;
+mod plan;
 mod steer;
 
 /// How a sub-command ended.

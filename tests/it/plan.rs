@@ -377,12 +377,12 @@ fn sub_commands_find_table_and_sources_without_a_whole_plan() {
     let windows = request("--window 08:00-21:00 --zone Asia/Seoul", &[], None)
         .unwrap()
         .windows();
-    assert_eq!(windows.unwrap()[0].1.rule(), "open daily 08:00-21:00");
+    assert_eq!(windows.unwrap()[0].window.rule(), "open daily 08:00-21:00");
     let windows = request("", &[], Some(FILE)).unwrap().windows().unwrap();
     assert_eq!(
         windows
             .iter()
-            .map(|(name, _)| name.as_str())
+            .map(|hours| hours.name.as_str())
             .collect::<Vec<_>>(),
         ["wait", "coupon"]
     );
@@ -427,6 +427,16 @@ fn what_is_allowed_but_should_be_known_is_warned_about() {
     assert_eq!(
         warnings("", Some(both_ways)),
         ["the routes out and back move messages to each other: their windows must not overlap"]
+    );
+    let overlapping = both_ways.replace("21:00-08:00", "20:00-08:00");
+    let refused = plan("", &[], Some(&overlapping)).unwrap_err().to_string();
+    assert!(
+        refused.starts_with(
+            "the routes out and back move messages to each other, and both windows are open at "
+        ) && refused.ends_with(
+            " 20:00 +00:00 (UTC), so messages would go round in circles: write windows that do not overlap, or ask for one of the routes"
+        ),
+        "{refused}"
     );
     // One reject queue for two routes is fine; what is delivered from it is told.
     let shared = |to: &str| {

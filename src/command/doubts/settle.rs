@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use super::super::access::access;
 use super::super::connect::{Real, connect};
 use super::super::target::ledger_failure;
 use super::super::words::command;
 use super::super::{Failure, now, runtime, start_log};
-use crate::aws::{Aws, Timeouts};
+use super::own::{OwnRun, the_run};
+use crate::aws::Timeouts;
 use crate::cli::DoubtsSettleArgs;
 use crate::drain::Settings;
 use crate::drain::by_hand::{self, Action, End, Hand, is_open};
 use crate::exit::ExitCode;
+use crate::journal::{Delivery as Policy, RecordState};
 use crate::ledger::{Beat, Ledger, LedgerError};
 use crate::message::Id;
 use crate::plan::{Journal, Refusal};
@@ -43,8 +46,8 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
     };
     start_log(plan.process.log_format, plan.process.log_level);
     runtime()?.block_on(async {
-        let aws = Aws::from_env(Timeouts::default()).await;
-        let connected = connect(&aws, &plan.process, route).await?;
+        let aws = access(Timeouts::default()).await?;
+        let mut connected = connect(&aws, &plan.process, route).await?;
         let (Some(store), clock) = (&connected.wiring.store, &connected.wiring.clock) else {
             return Err(
                 Refusal::new("without a table there are no doubts", "add --table NAME").into(),
@@ -56,15 +59,16 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
             connected.settings.source.clone(),
         );
         let failed = |error: LedgerError| ledger_failure(table, &error);
+        let run = the_run(&ledger, route, table).await?;
+        run.must_be_settled_as_it_was_drained(route, &connected.settings, args.send)?;
+        connected.settings.rate = run.rate_by_hand(connected.settings.rate);
         if args.send {
             must_be_open(&connected.settings, clock.wall())?;
             must_be_alone(&connected.settings, &ledger, table, clock.wall())
                 .await
                 .map_err(failed)??;
         }
-        let ids = chosen(args, &ledger, route.run_id.as_deref())
-            .await
-            .map_err(failed)??;
+        let chosen = chosen(args, &ledger, &run).await.map_err(failed)?;
         let hand = Hand {
             ledger: &ledger,
             hold: connected.wiring.hold.clone(),
@@ -77,52 +81,79 @@ pub fn settle(args: &DoubtsSettleArgs) -> Result<ExitCode, Failure> {
             false => Action::Drop,
         };
         let mut told = Told::default();
-        let all: Vec<Id> = ids.keys().copied().collect();
+        for id in &chosen.unswept {
+            told.tell(&id.to_string(), &End::Refused(UNSWEPT.to_owned()));
+        }
+        let all: Vec<Id> = chosen.ids.keys().copied().collect();
         let settled = by_hand::settle(&hand, action, &all, |id, end| {
-            told.tell(ids.get(&id).map_or("", String::as_str), &end);
+            told.tell(chosen.ids.get(&id).map_or("", String::as_str), &end);
         });
         settled.await.map_err(failed)?;
-        told.end()
+        let exit = told.end()?;
+        if chosen.first_run > 0 {
+            let what = match connected.settings.delivery {
+                Policy::AtMostOnce => "it puts them there",
+                Policy::AtLeastOnce => "it sends them again by itself",
+            };
+            writeln!(
+                std::io::stderr(),
+                "sqs-drain: {} of the doubts are not in the hold queue yet: start the run again first, {what}",
+                chosen.first_run
+            )?;
+        }
+        Ok(exit)
     })
 }
 
-/// The ids asked for, or all doubts of the run (the latest one where none is named), as they are to be printed.
+/// What is said of a doubt that only a dead process's page tells of.
+const UNSWEPT: &str =
+    "its process died, and nobody has settled what it left: start the run again first";
+
+/// What is to be settled.
+#[derive(Default)]
+struct Chosen {
+    /// The ids, as they are to be printed.
+    ids: BTreeMap<Id, String>,
+    /// Doubts of dead processes that nobody has swept: they are listed, and the table has no record of them yet.
+    unswept: Vec<Id>,
+    /// How many doubts of all that are to be sent are not in the hold queue.
+    first_run: usize,
+}
+
+/// The ids asked for, or all doubts of the run that are listed: also those of dead processes that nobody has swept.
 async fn chosen(
     args: &DoubtsSettleArgs,
     ledger: &Ledger<Real>,
-    run: Option<&str>,
-) -> Result<Result<BTreeMap<Id, String>, Failure>, LedgerError> {
+    run: &OwnRun,
+) -> Result<Chosen, LedgerError> {
     if !args.all {
-        return Ok(Ok(args
-            .ids
-            .iter()
-            .map(|id| (Id::of(id), id.clone()))
-            .collect()));
+        let ids = args.ids.iter().map(|id| (Id::of(id), id.clone()));
+        return Ok(Chosen {
+            ids: ids.collect(),
+            ..Chosen::default()
+        });
     }
-    let run = match run {
-        Some(run) => Some(run.to_owned()),
-        None => ledger.owner().await?.map(|owner| owner.run),
-    };
-    let Some(run) = run else {
-        return Ok(Err(Failure::new(
-            ExitCode::Refused,
-            "the table knows no run of this source",
-        )));
-    };
-    let troubles = ledger.troubles(&run).await?;
-    let left: BTreeMap<Id, String> = troubles
-        .iter()
-        .filter(|t| t.state().is_open_doubt())
-        .map(|t| (t.id, t.id.to_string()))
-        .collect();
+    let mut troubles = ledger.account(&run.id, run.silence()).await?.troubles;
+    troubles.retain(|t| t.state().is_open_doubt());
     let words = match args.send {
         true => {
             "settling all doubts of the run: each may have been delivered before, and is then delivered twice"
         }
         false => "settling all doubts of the run",
     };
-    tracing::info!(run, doubts = left.len(), "{words}");
-    Ok(Ok(left))
+    tracing::info!(run = run.id, doubts = troubles.len(), "{words}");
+    let ids: Vec<Id> = troubles.iter().map(|t| t.id).collect();
+    let mut chosen = Chosen::default();
+    for (id, record) in ids.iter().zip(ledger.records(&ids).await?) {
+        if args.send && !record.held && !record.holding {
+            chosen.first_run += 1;
+        }
+        match record.state() {
+            RecordState::Unknown => chosen.unswept.push(*id),
+            _ => drop(chosen.ids.insert(*id, id.to_string())),
+        }
+    }
+    Ok(chosen)
 }
 
 fn must_be_open(settings: &Settings, times: WallTimes) -> Result<(), Failure> {

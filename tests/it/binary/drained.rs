@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use sqs_drain::port::Source;
 
+use super::harness::eventually;
 use super::world::{SCHEDULE, TABLE, WAIT, World, sample, samples};
 
 fn keys(object: &Value) -> Vec<&str> {
@@ -195,4 +198,31 @@ async fn several_destinations_share_by_group_or_id_and_a_group_stays_at_its_own(
         all.iter().filter(|m| m.group_id.is_none()).count()
     };
     assert!(lone("a") > 100 && lone("b") > 100);
+}
+
+/// What a killed process had in hand is waited for, and who watches the log is told so; without a terminal there are plain lines.
+#[tokio::test]
+async fn a_run_that_waits_for_messages_in_flight_says_so() {
+    let world = World::start().await;
+    let parked = world.park(WAIT, samples(7));
+    let clients = world.aws.clients();
+    let url = clients.describe_queue(WAIT).await.expect("a queue").url;
+    let source = clients.queue(url);
+    let mut handles = Vec::new();
+    while handles.len() < 7 {
+        let hidden = Duration::from_secs(600);
+        let some = source.receive(10, Duration::ZERO, hidden).await;
+        let some = some.expect("an answer").into_iter();
+        handles.extend(some.map(|m| (m.receipt_handle, Duration::ZERO)));
+    }
+    let worker = world.run(&["--progress", "always"]);
+    let words = "waiting: 7 messages are in flight in the source; what a process that died had in hand is visible again within 25 s";
+    eventually("it says so", || worker.log().contains(words)).await;
+    let log = worker.log();
+    let plain = log.lines().filter(|line| *line == "default 0/7 sent");
+    assert!((1..=4).contains(&plain.count()), "{log}");
+    source.set_visibility(&handles).await;
+    let ended = worker.ended().await.exits(0);
+    assert_eq!(ended.stderr.matches(words).count(), 1, "{}", ended.stderr);
+    world.audit(&parked, &[SCHEDULE]).is_exact();
 }

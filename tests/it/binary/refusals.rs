@@ -8,7 +8,7 @@ use sqs_drain::local::Rule;
 
 use super::harness::{Ended, eventually};
 use super::world::{SCHEDULE, TABLE, WAIT, World, samples};
-use crate::ops::{call, paste};
+use crate::ops::{call, call_in, paste};
 
 /// Asserts that a start was refused in one line that has all of `words`.
 #[track_caller]
@@ -175,7 +175,9 @@ async fn tables_that_cannot_be_used() {
         .send()
         .await
         .expect("a table");
-    let ended = world.run(&["--table", "nowhere"]).ended().await;
+    let args = ["--table", "nowhere", "--run-id", "r"];
+    let ended = world.run(&args).ended().await;
+    assert_eq!(ended.route()["run_id"], "r", "{}", ended.result);
     refused_with_result(
         &world,
         &ended,
@@ -213,7 +215,11 @@ async fn without_credentials_or_region_or_permission() {
         .run_in(&[], &[("AWS_ACCESS_KEY_ID", "")])
         .ended()
         .await;
-    refused(&world, &ended, &["credentials"]);
+    refused(
+        &world,
+        &ended,
+        &["there are no AWS credentials: give the job a role, or set AWS_PROFILE"],
+    );
     let ended = world.run_in(&[], &[("AWS_REGION", "")]).ended().await;
     refused(&world, &ended, &["AWS_REGION"]);
     for action in ["GetQueueUrl", "GetQueueAttributes"] {
@@ -238,6 +244,89 @@ async fn without_credentials_or_region_or_permission() {
         &ended,
         &["no access to the destination queue 'schedule'"],
     );
+}
+
+/// What the environment says wrong is no trouble of the network, which a scheduler would try again.
+#[tokio::test]
+async fn an_environment_that_cannot_be_meant() {
+    let world = World::start().await;
+    world.park(WAIT, samples(5));
+    let (sqs, dynamo) = (&world.endpoints.sqs_url, &world.endpoints.dynamo_url);
+    let home = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(home.path().join(".aws")).expect("a directory");
+    let config = "[profile work]\nregion = us-east-1\n";
+    std::fs::write(home.path().join(".aws/config"), config).expect("written");
+    let home = home.path().to_str().expect("a path");
+    let bare = sqs.trim_start_matches("http://");
+    type Environment<'a> = &'a [(&'a str, &'a str)];
+    let cases: &[(Environment, &[&str])] = &[
+        (
+            &[("AWS_ENDPOINT_URL_SQS", bare)],
+            &[
+                "AWS_ENDPOINT_URL_SQS=127.0.0.1:",
+                "is not a URL: write it with http://",
+            ],
+        ),
+        (
+            &[("AWS_ENDPOINT_URL", "localhost")],
+            &["AWS_ENDPOINT_URL=localhost is not a URL"],
+        ),
+        (
+            &[("AWS_REGION", "us east 1")],
+            &["AWS_REGION=us east 1 is not a region of AWS: set AWS_REGION to one such as"],
+        ),
+        (
+            &[
+                ("AWS_PROFILE", "nosuch"),
+                ("HOME", home),
+                ("AWS_ACCESS_KEY_ID", ""),
+            ],
+            &[
+                "AWS_PROFILE=nosuch is not a profile",
+                ": name one of work, or unset it",
+            ],
+        ),
+        (
+            &[("AWS_PROFILE", "nosuch"), ("AWS_ACCESS_KEY_ID", "")],
+            &[
+                "AWS_PROFILE=nosuch is not a profile",
+                "they have none, unset it",
+            ],
+        ),
+        (
+            &[("AWS_ENDPOINT_URL_SQS", dynamo)],
+            &[
+                "what answers for SQS is another service",
+                "set AWS_ENDPOINT_URL_SQS",
+            ],
+        ),
+        (
+            &[("AWS_ENDPOINT_URL_DYNAMODB", sqs)],
+            &[
+                "what answers for DynamoDB is another service",
+                "set AWS_ENDPOINT_URL_DYNAMODB",
+            ],
+        ),
+    ];
+    for (env, words) in cases {
+        let ended = world.run_in(&[], env).ended().await;
+        refused_with_result(&world, &ended, words);
+    }
+    // With keys in the environment a profile need not be there.
+    let keys = [("AWS_PROFILE", "nosuch"), ("HOME", home)];
+    world.run_in(&[], &keys).ended().await.exits(0);
+    let env = [("AWS_REGION", "us east 1")];
+    for line in [
+        format!("status r --table {TABLE}"),
+        format!("init --table {TABLE}"),
+        format!("plan {}", crate::ops::route()),
+        format!("check {}", crate::ops::route()),
+        format!("doubts settle --drop --all {}", crate::ops::route()),
+    ] {
+        let done = call_in(&world, &line, &env).await;
+        done.exits(2)
+            .says(&["AWS_REGION=us east 1 is not a region"]);
+    }
 }
 
 #[tokio::test]
@@ -265,22 +354,31 @@ async fn a_source_that_another_run_is_draining() {
     let parked = world.park(WAIT, samples(1_000));
     let first = world.run(&["--run-id", "first", "--rate", "100"]);
     world.arrived(SCHEDULE, 50).await;
-    // Another run, and the same run with another rate.
-    for args in [
-        &["--run-id", "second", "--rate", "100"][..],
-        &["--run-id", "first", "--rate", "200"],
+    // Another run, the same run with another rate, and with another window.
+    for (args, difference) in [
+        (&["--run-id", "second", "--rate", "100"][..], ""),
+        (
+            &["--run-id", "first", "--rate", "200"],
+            " with other settings (--rate: 100 there, 200 here)",
+        ),
+        (
+            &[
+                "--run-id",
+                "first",
+                "--rate",
+                "100",
+                "--zone",
+                "UTC",
+                "--holidays",
+                "2026-01-01",
+            ],
+            " with other settings (--holidays: none there, 2026-01-01 here; --zone: none there, UTC here)",
+        ),
     ] {
         let ended = world.run(args).ended().await.exits(2);
         let message = ended.message();
-        assert!(
-            message.contains("is being drained by the run 'first'"),
-            "{message}"
-        );
-        assert_eq!(
-            message.contains("with other settings (--rate: 100 there, 200 here): wait"),
-            args.contains(&"first"),
-            "{message}"
-        );
+        let words = format!("is being drained by the run 'first'{difference}: wait");
+        assert!(message.contains(&words), "{message}");
         let hint = format!("(`sqs-drain status first --table {TABLE}` shows it)");
         assert!(message.ends_with(&hint), "{message}");
         assert_eq!(paste(&world, message).await, 1, "{message}");
@@ -323,6 +421,8 @@ async fn a_result_file_that_cannot_be_written() {
     let nowhere = ["--result", "/nowhere/at/all/result.json"];
     let ended = world.run(&nowhere).ended().await;
     refused(&world, &ended, &["/nowhere/at/all/result.json"]);
+    let said = ended.stderr.matches("/nowhere/at/all/result.json").count();
+    assert_eq!(said, 1, "{}", ended.stderr);
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sqs_drain::journal::{Fact, RecordState};
-use sqs_drain::ledger::{Listed, RunItem};
+use sqs_drain::journal::{Entry, Fact, Mark, Page, RecordState, Totals};
+use sqs_drain::ledger::{Grant, Listed, Registration, RunItem};
 use sqs_drain::local::sqs::queue::State;
 use sqs_drain::local::{Effect, Peeked, Rule};
 use sqs_drain::message::Id;
@@ -131,7 +131,10 @@ async fn held_messages_are_settled_once_each() {
     list.exits(0)
         .says(&["held", "may also have been delivered"]);
     let elsewhere = settle(&world, "--drop --all", "").await.exits(2);
-    elsewhere.says(&["it is in the hold queue: name that with"]);
+    elsewhere.says(&[
+        "the run 'r' was drained with other settings (--delivery: at-most-once there, at-least-once here; --hold: ",
+        "write --hold hold --delivery at-most-once",
+    ]);
 
     // Sent: a faithful copy, once.
     settle(&world, &format!("--send {}", ids[0]), HOLD)
@@ -244,7 +247,9 @@ async fn nothing_is_sent_by_hand_outside_the_window_or_beside_a_run() {
         .says(&["outside the window nothing is sent: it opens at"]);
 
     world.park(WAIT, samples(500));
-    let worker = world.run(&["--run-id", "r", "--rate", "20"]);
+    let args = ["--run-id", "r", "--rate", "20"];
+    let hold: Vec<&str> = HOLD.split(' ').collect();
+    let worker = world.run(&[&args[..], &hold].concat());
     world.arrived(SCHEDULE, 1).await;
     settle(&world, &format!("--send {id}"), HOLD)
         .await
@@ -252,4 +257,119 @@ async fn nothing_is_sent_by_hand_outside_the_window_or_beside_a_run() {
         .says(&["the run 'r' is at the source and uses its rate"]);
     worker.signal(libc::SIGTERM);
     worker.ended().await.exits(6);
+}
+
+/// A send by hand goes where and when the run itself would have sent it; the table knows.
+#[tokio::test]
+async fn doubts_are_settled_with_the_settings_of_their_run() {
+    let world = World::start().await;
+    world.queue("hold", &[]);
+    world.queue("elsewhere", &[]);
+    world.park(WAIT, samples(3));
+    // The whole day but its last minute, from now on: open, and not always.
+    let now = time_of_day();
+    let (from, to) = (now, now - chrono::Duration::minutes(1));
+    let window = format!("{}-{}", from.format("%H:%M"), to.format("%H:%M"));
+    let hold: Vec<&str> = HOLD.split(' ').collect();
+    let args = ["--run-id", "r", "--zone", "UTC", "--window", &window];
+    let ended = world.run(&[&args[..], &hold].concat()).ended().await;
+    ended.exits(0);
+    let base = format!("--run-id r --from {WAIT} --table {TABLE}");
+    let own = format!("--to {SCHEDULE} {HOLD} --zone UTC --window {window}");
+    let send = async |flags: &str| {
+        call(
+            &world,
+            &format!("doubts settle --send --all {base} {flags}"),
+        )
+        .await
+    };
+    send(&own).await.exits(0).says(&["0 sent"]);
+    for (flags, words) in [
+        (
+            format!("--to {SCHEDULE} {HOLD}"),
+            vec![
+                format!("--window: daily {window} there, always here"),
+                format!("write --window 'daily {window}' --zone UTC"),
+            ],
+        ),
+        (
+            own.replace("UTC", "Asia/Seoul"),
+            vec!["--zone: UTC there, Asia/Seoul here".to_owned()],
+        ),
+        (
+            own.replace(SCHEDULE, "elsewhere"),
+            vec!["elsewhere here): write --to schedule,".to_owned()],
+        ),
+        (
+            own.replace("hold hold", "hold elsewhere"),
+            vec!["elsewhere here): write --hold hold,".to_owned()],
+        ),
+    ] {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        send(&flags).await.exits(2).says(&words);
+    }
+    // A run that does not tell its window (another version began it) is taken at its word only if there is one.
+    let world = World::start().await;
+    in_doubt(&world, 1).await;
+    let flags = format!("--from {WAIT} --to {SCHEDULE} --table {TABLE}");
+    call(&world, &format!("doubts settle --send --all {flags}"))
+        .await
+        .exits(2)
+        .says(&["does not tell the window of the run 'r'", "--window always"]);
+    let nowhere = format!("doubts settle --drop --all --run-id nosuch {flags}");
+    call(&world, &nowhere)
+        .await
+        .exits(2)
+        .says(&["knows no run 'nosuch'"]);
+}
+
+/// What a dead process was sending is listed before anybody has settled what it left: it is not passed over in silence.
+#[tokio::test]
+async fn doubts_that_nobody_has_swept_are_refused_one_by_one() {
+    let world = World::start().await;
+    world.queue("hold", &[]);
+    in_doubt(&world, 1).await;
+    let ledger = world.ledger().await;
+    let me = Registration {
+        process: "P".to_owned(),
+        run: "r".to_owned(),
+        shard: 0,
+        since_ms: 0,
+        host: String::new(),
+    };
+    ledger
+        .register(&me, 1, Grant::default())
+        .await
+        .expect("registered");
+    let page = Page {
+        entries: ["a", "b"]
+            .map(|id| Entry {
+                id: Id::of(id),
+                mark: Mark::Prepared,
+                attempt: 0,
+            })
+            .to_vec(),
+        totals: Totals {
+            received: 2,
+            ..Totals::default()
+        },
+    };
+    ledger.write_page("P", 0, 1, &page).await.expect("a page");
+    // Somebody has fenced it, and died before the sweep.
+    let number = ledger.beats(&["P".to_owned()]).await.expect("beats")[0]
+        .as_ref()
+        .expect("a beat")
+        .number;
+    assert_eq!(ledger.fence("P", number, "Q").await, Ok(true));
+    let words =
+        "refused: its process died, and nobody has settled what it left: start the run again first";
+    let sent = settle(&world, "--send --all", HOLD).await.exits(2);
+    assert_eq!(sent.out.matches(words).count(), 2, "{}", sent.out);
+    sent.says(&[
+        "refused: it is still in the source: the next run puts it into the hold queue",
+        "0 sent, 0 dropped, 0 already, 3 refused, 0 failed",
+        "3 of the doubts are not in the hold queue yet: start the run again first, it puts them there",
+    ]);
+    let dropped = settle(&world, "--drop --all", HOLD).await.exits(2);
+    dropped.says(&[words, "0 sent, 1 dropped, 0 already, 2 refused, 0 failed"]);
 }

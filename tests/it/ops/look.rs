@@ -1,4 +1,4 @@
-//! `init`, `plan`, `explain`, `check`, `status`.
+//! `init`, `check`, `status`.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,73 +26,6 @@ async fn init_creates_the_table_once() {
     call(&world, "init").await.exits(2).says(&["--table NAME"]);
     let used = world.run(&["--table", "other"]).ended().await;
     used.exits(0);
-}
-
-#[tokio::test]
-async fn plan_shows_what_a_run_would_do_and_receives_nothing() {
-    let world = World::start().await;
-    world.park(WAIT, samples(30));
-    let line = format!("plan {} --rate 10 --run-id r", route());
-    let done = call(&world, &line).await.exits(0).says(&[
-        "wait (30 visible, 0 in flight, 0 delayed)",
-        "schedule (0 visible",
-        "r: new",
-        "10/s over all shards, burst 10 for each shard",
-        "always open",
-        "A start now would run.",
-    ]);
-    assert!(done.out.contains("at least 3s"), "{}", done.out);
-    assert_eq!(world.requests("ReceiveMessage"), 0);
-    for write in ["PutItem", "UpdateItem", "DeleteItem"] {
-        assert_eq!(world.requests(write), 0, "{write}");
-    }
-
-    world.run(&["--run-id", "r"]).ended().await.exits(0);
-    let line = format!("plan {} --run-id r", route());
-    call(&world, &line)
-        .await
-        .exits(0)
-        .says(&["r: it has ended (drained) and would be gone on with"]);
-}
-
-#[tokio::test]
-async fn plan_tells_the_exit_code_of_a_start_that_would_not_run() {
-    let world = World::start().await;
-    // A window of a day that is not today: shut now.
-    let shut = (time_of_day() + chrono::Duration::days(3))
-        .format("%a")
-        .to_string();
-    let line = format!("plan --from {WAIT} --to {SCHEDULE} --table {TABLE} --zone UTC");
-    // Words of a window are parted by spaces, so it goes through the environment.
-    let spec = format!("{} 08:00-21:00", shut.to_lowercase());
-    let env = [("SQS_DRAIN_WINDOW", spec.as_str())];
-    call_in(&world, &line, &env)
-        .await
-        .exits(0)
-        .says(&["shut until", "would not run: exit code 3"]);
-    let missing = format!("plan --from nowhere --to {SCHEDULE} --table {TABLE}");
-    call(&world, &missing)
-        .await
-        .exits(2)
-        .says(&["source queue 'nowhere' does not exist"]);
-}
-
-#[tokio::test]
-async fn explain_says_why_at_any_time() {
-    let world = World::start().await;
-    let line = "explain --window 08:00-21:00 --zone Asia/Seoul --at";
-    call(&world, &format!("{line} 2026-11-23T07:59"))
-        .await
-        .exits(0)
-        .says(&["It is shut and opens in 1 min, at Mon 2026-11-23 08:00 +09:00."]);
-    call(&world, &format!("{line} 2026-11-22T23:00:00Z"))
-        .await
-        .exits(0)
-        .says(&["It is open since Mon 2026-11-23 08:00 +09:00"]);
-    call(&world, &format!("{line} soon"))
-        .await
-        .exits(2)
-        .says(&["--at soon is not a time"]);
 }
 
 #[tokio::test]
@@ -187,6 +120,10 @@ async fn status_tells_doubts_from_messages_that_were_rejected() {
     let listed = format!("listed by `sqs-drain status --json r --table {TABLE}`");
     assert!(text.contains(&listed), "{text}");
     assert_eq!(paste(&world, &text).await, 1, "{text}");
+    let status = status_of(&world, "r").await;
+    let listed = status["doubts"].as_array().expect("a list");
+    assert_eq!(listed.len() as u64, rejected, "{status}");
+    assert!(listed.iter().all(|d| d["state"] == "rejected"), "{status}");
 }
 
 #[tokio::test]
@@ -237,7 +174,9 @@ async fn status_tells_of_a_run_that_ended_from_the_table_alone() {
     call(&world, &format!("status --from {SCHEDULE} --table {TABLE}"))
         .await
         .exits(2)
-        .says(&["knows no run of the source"]);
+        .says(&[
+            "knows no run of the source 'schedule': check --from and --table; there is none before the first `sqs-drain run`",
+        ]);
 }
 
 #[tokio::test]
@@ -324,10 +263,53 @@ async fn registered_an_hour_ago(world: &World, lease: &str) -> (Ledger<Past>, Re
 
 #[tokio::test]
 async fn a_process_is_taken_for_dead_after_two_leases_of_its_own_run() {
-    for (lease, outcome) in [("1700s", "died"), ("1900s", "running")] {
+    for (lease, outcome, state) in [
+        ("1700s", "died", "dead?"),
+        ("1900s", "silent", "silent"),
+        ("3700s", "running", "living"),
+    ] {
         let world = World::start().await;
-        registered_an_hour_ago(&world, lease).await;
-        assert_eq!(status_of(&world, "r").await["outcome"], outcome, "{lease}");
+        let (ledger, _) = registered_an_hour_ago(&world, lease).await;
+        let status = status_of(&world, "r").await;
+        assert_eq!(status["outcome"], outcome, "{lease}");
+        assert_eq!(status["shards"][0]["state"], state, "{lease}");
+        let message = status["message"].as_str().unwrap_or_default();
+        if outcome == "silent" {
+            assert!(
+                message.contains("has shown for 36")
+                    && message.ends_with("count as dead after 3800 s"),
+                "{message}"
+            );
+        }
+        // Whom a pause reaches is told by the same ages.
+        let told = match outcome {
+            "died" => {
+                "the run 'r' paused; nobody works on it now, and it holds from the next start"
+            }
+            "silent" => "it holds from the next start",
+            _ => "the run 'r' paused; its process follows with its next heartbeat",
+        };
+        let line = format!("pause r --table {TABLE}");
+        call(&world, &line).await.exits(0).says(&[told]);
+        let text = call(&world, &format!("status r --table {TABLE}")).await;
+        let headline = match outcome {
+            "died" => "run r: died, paused\n",
+            _ => "run r: paused\n",
+        };
+        let text = text.exits(0).says(&[headline]);
+        assert_eq!(paste(&world, &text.out).await, 1, "{}", text.out);
+        assert_eq!(
+            ledger.run("r").await.expect("a run").map(|r| r.paused),
+            Some(false)
+        );
+        let line = format!("rate 5 r --table {TABLE}");
+        let rate = call(&world, &line).await.exits(0);
+        assert_eq!(
+            rate.err.contains("nobody works on it now"),
+            outcome == "died",
+            "{}",
+            rate.err
+        );
     }
 }
 

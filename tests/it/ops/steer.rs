@@ -191,3 +191,36 @@ async fn a_rate_given_by_hand_holds_until_a_start_says_another() {
     let status = status_of(&world, "r").await;
     assert_eq!(status["rate"]["limit"], 200.0, "{status}");
 }
+
+/// A start that joins a paused run sits there: it says why, and what to do.
+#[tokio::test]
+async fn who_joins_a_paused_run_is_told_so() {
+    let world = World::start().await;
+    world.park(WAIT, samples(200));
+    let args = ["--run-id", "r", "--rate", "50"];
+    let first = world.run(&args);
+    world.arrived(SCHEDULE, 1).await;
+    call(&world, &format!("pause r --table {TABLE}"))
+        .await
+        .exits(0);
+    eventually("it is paused", || {
+        first.log().contains("the run was paused by hand")
+    })
+    .await;
+    first.kill();
+    world.let_visibility_pass().await;
+    let second = world.run(&args);
+    let told = format!("nothing is sent until `sqs-drain resume r --table {TABLE}`");
+    eventually("it says so", || second.log().contains(&told)).await;
+    let log = second.log();
+    let line = log.lines().find(|line| line.contains(&told));
+    assert!(line.is_some_and(|l| l.contains("WARN")), "{log}");
+    assert_eq!(log.matches(&told).count(), 1, "{log}");
+    assert_eq!(paste(&world, line.expect("a line")).await, 1, "{log}");
+    let ended = second.ended().await.exits(0);
+    assert!(
+        ended.stderr.contains("the run was resumed by hand"),
+        "{}",
+        ended.stderr
+    );
+}
