@@ -1,7 +1,6 @@
 //! `run`: every route asked for, side by side, and the one result line.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
 use tokio::task::LocalSet;
@@ -138,12 +137,11 @@ async fn drain_one(
     } = route;
     let (name, given) = (settings.route.clone(), settings.run_id.clone());
     let stop = Stop::default();
-    let watched = Rc::new(Watched::new(process, &settings, &wiring, table.clone()));
+    let watched = Watched::new(&settings, &wiring, table.clone());
     let line = Line::new(process.progress, &name, counts.total());
-    let shown = watched.clone();
     let draining = crate::drain::run(wiring, settings, stop.clone(), move |p| {
         line.show(p);
-        shown.see(p);
+        watched.see(p);
     });
     let follow = async {
         signalled.requested().await;
@@ -154,7 +152,6 @@ async fn drain_one(
         biased;
         report = draining => report,
         () = follow => unreachable!("the follower never ends"),
-        () = watched.tell_what_is_waited_for() => unreachable!("nor does the watcher"),
     };
     // A route that did not get as far as its run has that name all the same.
     report.run_id = report.run_id.or(given);

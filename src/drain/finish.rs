@@ -155,9 +155,9 @@ fn tell_of_waiting<P: Ports>(ctx: &Context<P>, counts: Option<Counts>, told: &mu
     *told = Some(ctx.now());
     tracing::info!(
         route = %ctx.settings.route,
-        in_flight = counts.in_flight,
-        delayed = counts.delayed,
-        "waiting for messages that are in flight or delayed in the source: what a dead process had in hand is visible again within {}s of its receive",
+        "waiting: {} messages are in flight in the source, {} delayed; what a process that died had in hand is visible again within {} s",
+        counts.in_flight,
+        counts.delayed,
         ctx.settings.timings.visibility.as_secs()
     );
 }

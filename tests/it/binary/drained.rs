@@ -216,7 +216,7 @@ async fn a_run_that_waits_for_messages_in_flight_says_so() {
         handles.extend(some.map(|m| (m.receipt_handle, Duration::ZERO)));
     }
     let worker = world.run(&["--progress", "always"]);
-    let words = "waiting: 7 messages are in flight in the source; what a process that died had in hand is visible again within 25 s";
+    let words = "waiting: 7 messages are in flight in the source, 0 delayed; what a process that died had in hand is visible again within 25 s";
     eventually("it says so", || worker.log().contains(words)).await;
     let log = worker.log();
     let plain = log.lines().filter(|line| *line == "default 0/7 sent");
