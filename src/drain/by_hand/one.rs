@@ -13,6 +13,9 @@ use crate::port::{Clock, Moment, Ports, Sink, Source};
 /// How often a send that surely did not happen, or a call to the table, is tried.
 const TRIES: u32 = 4;
 
+/// What is said of a copy that could not be sent while it was hidden from others.
+const LATE: &str = "its time in hand was over, run the command again";
+
 /// What is said of a message whose send by hand had no answer.
 const UNCLEAR: &str =
     "sent by hand before, and the answer was not seen: it may or may not have been delivered";
@@ -111,6 +114,11 @@ impl<P: Ports> Pass<'_, P> {
 
     /// Sends a held message to its destination: first the transition, then the copy, then the delete.
     async fn send(&self, id: Id, mut message: Message, again: bool, deadline: Moment) -> Settled {
+        // Before the record says that it is begun: at a low rate the wait is long, and whoever is stopped in it has begun nothing.
+        self.pacer.take(1).await;
+        if self.hand.clock.now() >= deadline {
+            return Settled::not(End::Failed(LATE.to_owned()));
+        }
         let mut first = true;
         let mut made = self.transition(id, None).await;
         if let Ok(Transition::Refused(record)) = &made
@@ -168,12 +176,12 @@ impl<P: Ports> Pass<'_, P> {
             return Err(Some("no destination".to_owned()));
         };
         let mut why = String::new();
-        for _ in 0..TRIES {
-            self.pacer.take(1).await;
+        for n in 0..TRIES {
+            if n > 0 {
+                self.pacer.take(1).await;
+            }
             if clock.now() >= deadline {
-                return Err(Some(
-                    "its time in hand was over, run the command again".into(),
-                ));
+                return Err(Some(LATE.to_owned()));
             }
             if !is_open(settings, clock.wall()) {
                 return Err(Some("the window is shut".to_owned()));

@@ -9,6 +9,7 @@ use sqs_drain::local::Rule;
 use super::harness::{Ended, eventually};
 use super::world::{SCHEDULE, TABLE, WAIT, World, samples};
 use crate::ops::{call, call_in, paste};
+use crate::record::HARNESS;
 
 /// Asserts that a start was refused in one line that has all of `words`.
 #[track_caller]
@@ -294,14 +295,21 @@ async fn an_environment_that_cannot_be_meant() {
             ],
         ),
         (
-            &[("AWS_ENDPOINT_URL_SQS", dynamo)],
+            // What is asked of the wrong service is not what the worker needs: it does not belong in the record.
+            &[
+                ("AWS_ENDPOINT_URL_SQS", dynamo),
+                ("AWS_ACCESS_KEY_ID", HARNESS),
+            ],
             &[
                 "what answers for SQS is another service",
                 "set AWS_ENDPOINT_URL_SQS",
             ],
         ),
         (
-            &[("AWS_ENDPOINT_URL_DYNAMODB", sqs)],
+            &[
+                ("AWS_ENDPOINT_URL_DYNAMODB", sqs),
+                ("AWS_ACCESS_KEY_ID", HARNESS),
+            ],
             &[
                 "what answers for DynamoDB is another service",
                 "set AWS_ENDPOINT_URL_DYNAMODB",
