@@ -27,7 +27,7 @@ pub use settings::{
     env_name, find_key, flag_name, nearest, split_list,
 };
 
-use crate::plan::Refusal;
+use crate::refusal::Refusal;
 
 /// A routes file whose names and types are right.
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@
 //! | run | `run#<R>` | `run` |
 //! | totals of an ended or swept process | `run#<R>` | `process#<P>` |
 //! | list of ids in trouble | `run#<R>` | `id#<message id>` |
+//! | way back from a held copy to its id | `held#<S>#<hold id>` | `held` |
 //!
 //! `S` names the source by a hash of its queue's ARN, `P` is a process's ULID, `R` a run id. All functions are
 //! safe to repeat: a condition that failed is compared with one's own write, so that a retried write which meets its
@@ -27,6 +28,7 @@ use crate::rules::{Rule, Rules};
 
 mod account;
 mod items;
+mod page;
 mod process;
 mod record;
 mod run;

@@ -15,6 +15,7 @@ pub mod message;
 pub mod pace;
 pub mod plan;
 pub mod port;
+pub mod refusal;
 pub mod report;
 pub mod rules;
 pub mod stop;

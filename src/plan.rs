@@ -10,7 +10,6 @@ mod build;
 mod environment;
 mod layers;
 mod queues;
-mod refusal;
 mod route;
 mod timings;
 mod values;
@@ -20,10 +19,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+pub use crate::refusal::{Refusal, Warning};
 pub use build::{Hours, Located, LocatedRoute, Request};
 pub use environment::AwsEnvironment;
 pub use queues::{QueueFacts, check_queues};
-pub use refusal::{Refusal, Warning};
 pub use timings::Timings;
 pub use values::{NOT_A_RATE, RATE_FORM, parse_duration, parse_instant, parse_rate};
 

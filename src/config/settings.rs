@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::plan::Refusal;
+use crate::refusal::Refusal;
 
 /// The prefix of every environment variable that is a setting.
 pub const ENV_PREFIX: &str = "SQS_DRAIN_";

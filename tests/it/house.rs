@@ -80,7 +80,7 @@ const SDK: [&str; 4] = [
 #[test]
 fn pure_modules_stay_pure() {
     let pure = [
-        "window", "message", "journal", "plan", "config", "exit", "report",
+        "window", "message", "journal", "plan", "refusal", "config", "exit", "report",
     ];
     holds(&pure, &["tokio", "tracing", "governor"]);
     holds(&pure, &SDK);
@@ -145,7 +145,7 @@ fn the_embedded_endpoints_know_nothing_of_draining() {
 fn only_the_window_knows_time_zones() {
     let others = [
         "aws", "cli", "command", "config", "drain", "exit", "journal", "ledger", "message", "pace",
-        "plan", "port", "report", "stop", "main", "local",
+        "plan", "port", "refusal", "report", "stop", "main", "local",
     ];
     holds(&others, &["chrono_tz"]);
 }
@@ -154,7 +154,7 @@ fn only_the_window_knows_time_zones() {
 fn only_the_command_line_reads_the_environment() {
     let others = [
         "aws", "config", "drain", "exit", "journal", "ledger", "message", "pace", "plan", "port",
-        "report", "stop", "window", "local",
+        "refusal", "report", "stop", "window", "local",
     ];
     holds(
         &others,

@@ -18,7 +18,7 @@ impl Refusal {
     }
 
     /// A refusal whose line says both already.
-    pub(super) fn line(line: impl Into<String>) -> Refusal {
+    pub(crate) fn line(line: impl Into<String>) -> Refusal {
         Refusal {
             route: None,
             line: line.into(),
