@@ -51,6 +51,7 @@ mod sweep;
 mod watch;
 
 pub use context::Wiring;
+pub use join::another_queue;
 pub use settings::Settings;
 
 use context::Context;
@@ -88,11 +89,7 @@ pub async fn run<P: Ports>(
         Err(report) => return *report,
     };
     let now = clock.wall().local;
-    let run_id = settings.run_id.clone().or_else(|| {
-        let opening = settings.window.opening_id(now)?;
-        Some(format!("{}@{opening}", settings.route))
-    });
-    let Some(run_id) = run_id else {
+    let Some(run_id) = settings.run_id_at(now) else {
         let message = "the window has just closed".to_owned();
         return RouteReport::not_run(ExitCode::OutsideWindow, None, message);
     };

@@ -153,10 +153,9 @@ impl<C: Clock> Pacer<C> {
     /// may lie unevenly, so a share that was lowered is free only when that second is over.
     pub fn share_lately(&self) -> Share {
         let (before, until) = self.before.get();
-        if self.clock.now() < until && as_limit(before) > as_limit(self.share.get()) {
-            before
-        } else {
-            self.share.get()
+        match self.clock.now() < until {
+            true => larger(self.share.get(), before),
+            false => self.share.get(),
         }
     }
 

@@ -186,10 +186,7 @@ impl RoutePlan {
     /// belong to if it waited: `route@opening`, unless one was given. `None`
     /// when the window never opens again.
     pub fn run_id_at(&self, at: DateTime<Utc>) -> Option<String> {
-        match &self.run_id {
-            Some(run_id) => Some(run_id.clone()),
-            None => Some(format!("{}@{}", self.name, self.window.opening_id(at)?)),
-        }
+        self.window.run_id(&self.name, self.run_id.as_deref(), at)
     }
 
     /// How long before the window's closing the last send starts, for a

@@ -235,6 +235,15 @@ impl Window {
         }
     }
 
+    /// The id of the run of `route` that a process started at `at` belongs to, or would belong to if it waited: `given`, or else
+    /// `route@opening`. `None` when nothing opens any more.
+    pub fn run_id(&self, route: &str, given: Option<&str>, at: DateTime<Utc>) -> Option<String> {
+        match given {
+            Some(run_id) => Some(run_id.to_owned()),
+            None => Some(format!("{route}@{}", self.opening_id(at)?)),
+        }
+    }
+
     /// The name of the opening that holds `at`, or else of the next one; it is
     /// the run's identity within its route: `2026-11-23T08:00+09:00`, and the
     /// civil day `2026-11-23` for a window that is always open. `None` when

@@ -8,6 +8,7 @@ use super::Failure;
 use super::connect::{Real, clients_of, describe, queue_failure, settings};
 use super::target::ledger_failure;
 use crate::aws::{Aws, Clients};
+use crate::drain::another_queue;
 use crate::drain::settings::difference;
 use crate::exit::ExitCode;
 use crate::ledger::{Ledger, LedgerError, source_name};
@@ -216,10 +217,7 @@ async fn start(
 ) -> Result<Start, LedgerError> {
     let run = ledger.run(run_id).await?;
     if run.as_ref().is_some_and(|r| r.source != ledger.source()) {
-        let words = format!(
-            "the run '{run_id}' in this table is that of another source queue: give this one a name of its own with --run-id, or both queues a route each in a routes file"
-        );
-        return Ok(Start::Refused(words));
+        return Ok(Start::Refused(another_queue(run_id)));
     }
     let processes = ledger.processes().await?;
     let names: Vec<String> = processes.iter().map(|p| p.process.clone()).collect();

@@ -8,13 +8,10 @@ use super::words::command;
 use crate::aws::clock::SystemClock;
 use crate::drain::{Progress, Settings, Wiring};
 use crate::port::Clock;
-use crate::window::Window;
 
 /// A route under way, as its progress shows it.
 pub struct Watched {
-    route: String,
-    run_id: Option<String>,
-    window: Window,
+    settings: Settings,
     table: Option<String>,
     clock: Rc<SystemClock>,
     seen: Cell<bool>,
@@ -24,9 +21,7 @@ impl Watched {
     /// A route that is about to be drained.
     pub fn new(settings: &Settings, wiring: &Wiring<Real>, table: Option<String>) -> Self {
         Self {
-            route: settings.route.clone(),
-            run_id: settings.run_id.clone(),
-            window: settings.window.clone(),
+            settings: settings.clone(),
             table,
             clock: wiring.clock.clone(),
             seen: Cell::new(false),
@@ -39,20 +34,14 @@ impl Watched {
         let (true, true, Some(table)) = (first, progress.paused, &self.table) else {
             return;
         };
-        let Some(run) = self.run() else { return };
+        let Some(run) = self.settings.run_id_at(self.clock.wall().local) else {
+            return;
+        };
         tracing::warn!(
-            route = %self.route,
+            route = %self.settings.route,
             run,
             "the run is paused by hand, and nothing is sent until `{}`",
             command("resume", &run, table)
         );
-    }
-
-    /// The run's id, as the drain has it: that of this opening, unless one was given.
-    fn run(&self) -> Option<String> {
-        self.run_id.clone().or_else(|| {
-            let opening = self.window.opening_id(self.clock.wall().local)?;
-            Some(format!("{}@{opening}", self.route))
-        })
     }
 }

@@ -5,8 +5,6 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::StreamExt;
-
 use super::context::{Context, Journal};
 use super::settings::Settings;
 use super::sweep;
@@ -23,7 +21,7 @@ const SUSPECT_BEATS: f64 = 1.5;
 
 /// With more, everybody's watching everybody would be too many reads, and those who die together with their coordinator are noticed
 /// a lease after it.
-const WATCHED_BY_ALL: i64 = 64;
+const WATCHED_BY_ALL: u32 = 64;
 
 /// With more processes, each non-coordinator looks at the coordinator's heartbeat less often, so that all of them together read it
 /// about this often a second.
@@ -105,14 +103,7 @@ pub async fn tend<P: Ports>(ctx: Rc<Context<P>>) {
         }
         // Twice a beat, so that a death is noticed well within a second lease.
         let wait = ctx.settings.timings.heartbeat / 2;
-        let processes = ctx.grant.get().processes.clamp(1, 100_000) as u32;
-        // Who has just come has not been told yet how many there are.
-        let new = ctx.now().since(ctx.started) < ctx.settings.timings.lease;
-        let processes = if new {
-            processes.max(ctx.settings.shards.min(NEW_MAX))
-        } else {
-            processes
-        };
+        let processes = about_how_many(&ctx);
         let spread = Duration::from_secs_f64(f64::from(processes) / f64::from(WATCHERS_PER_S));
         let wait = if is_coordinator(&ctx) || chance % u64::from(processes) < SENTINELS {
             wait
@@ -120,6 +111,16 @@ pub async fn tend<P: Ports>(ctx: Rc<Context<P>>) {
             wait.max(spread)
         };
         ctx.wiring.clock.sleep(wait).await;
+    }
+}
+
+/// How many processes the run has, as far as this one knows.
+fn about_how_many<P: Ports>(ctx: &Context<P>) -> u32 {
+    let told = ctx.grant.get().processes.clamp(1, 100_000) as u32;
+    // Who has just come has not been told yet how many there are.
+    match ctx.now().since(ctx.started) < ctx.settings.timings.lease {
+        true => told.max(ctx.settings.shards.min(NEW_MAX)),
+        false => told,
     }
 }
 
@@ -147,10 +148,9 @@ async fn stand_by<P: Ports>(
         let Some(seen) = seen.first() else {
             return Ok(());
         };
-        let few = ctx.grant.get().processes <= WATCHED_BY_ALL;
         if seen.still_for < ctx.settings.timings.heartbeat.mul_f64(SUSPECT_BEATS) {
             watch.keep(&names);
-        } else if few {
+        } else if about_how_many(ctx) <= WATCHED_BY_ALL {
             // Whoever takes its place has then watched the others for some time already: others may have died with it.
             let all = journal.ledger.processes().await?;
             let all: Vec<String> = all.into_iter().map(|p| p.process).collect();
@@ -233,10 +233,7 @@ async fn coordinate<P: Ports>(
         }
     });
     // One that cannot be swept keeps neither the others from it nor the living from their shares.
-    let swept: Vec<Result<(), LedgerError>> = futures::stream::iter(sweeps)
-        .buffered(AT_ONCE)
-        .collect()
-        .await;
+    let swept = sweep::each_of(AT_ONCE, sweeps).await;
     let not_swept = swept.into_iter().find_map(Result::err);
     // Read after the heartbeats: whoever steers by hand writes the run first, so what they say is never taken back here.
     let now = journal.ledger.run(&journal.me.run).await?;

@@ -151,10 +151,6 @@ async fn receive_page<P: Ports>(
         match answer {
             Ok(some) => {
                 ctx.note_received();
-                let largest = some.1.iter().map(Message::size_bytes).max();
-                let before = ctx.largest_lately.get();
-                let largest = largest.map_or(before, |l| l.max(before - before / 8));
-                ctx.largest_lately.set(largest);
                 found += some.1.len();
                 received.push(some);
             }
@@ -195,6 +191,7 @@ fn sort<P: Ports>(
     // What follows one that is still in hand from an earlier delivery is left: that one may end in doubt.
     let mut blocked_groups = HashSet::new();
     for (received_at, messages) in received {
+        let mut largest = None;
         for message in messages {
             ctx.received.set(ctx.received.get() + 1);
             if ctx
@@ -205,6 +202,7 @@ fn sort<P: Ports>(
             }
             let mut hands = ctx.hands.borrow_mut();
             let bytes = message.size_bytes();
+            largest = largest.max(Some(bytes));
             let seen = hands.take(message.id, &message.receipt_handle, received_at, bytes);
             let step = match seen {
                 Seen::InHand => {
@@ -249,6 +247,10 @@ fn sort<P: Ports>(
             } else {
                 fresh.push(delivery);
             }
+        }
+        if let Some(largest) = largest {
+            let before = ctx.largest_lately.get();
+            ctx.largest_lately.set(largest.max(before - before / 8));
         }
     }
     if !asked.is_empty() {

@@ -70,7 +70,7 @@ pub async fn join<P: Ports>(
     };
     let running = match ledger.run(run).await? {
         Some(item) if item.source != settings.source => {
-            return Err(another_queue(run));
+            return Err(of_another_queue(run));
         }
         Some(item) => running(&ledger, item, me, &settings.fingerprint).await?,
         None => match too_late {
@@ -161,11 +161,16 @@ pub async fn join<P: Ports>(
 }
 
 /// Two queues drained under one route's name at one table would be one run to `status`, `pause` and the end of both.
-fn another_queue(run: &str) -> JoinError {
+/// The line with which that is refused.
+pub fn another_queue(run: &str) -> String {
+    format!(
+        "the run '{run}' in this table is that of another source queue: give this one a name of its own with --run-id, or both queues a route each in a routes file"
+    )
+}
+
+fn of_another_queue(run: &str) -> JoinError {
     JoinError::Refused {
-        why: format!(
-            "the run '{run}' in this table is that of another source queue: give this one a name of its own with --run-id, or both queues a route each in a routes file"
-        ),
+        why: another_queue(run),
         run: run.to_owned(),
     }
 }
@@ -208,7 +213,7 @@ async fn open<P: Ports>(
     let (mut item, created) = ledger.create_run(run, &new).await?;
     if item.source != settings.source {
         // Another queue's process was faster since the look before: what was taken over above is nobody's until somebody comes.
-        return Err(another_queue(run));
+        return Err(of_another_queue(run));
     }
     if !created && (item.ended || item.settings != settings.fingerprint) {
         if !item.ended {

@@ -147,6 +147,11 @@ impl Settings {
         self.timings.send_timeout + self.timings.margin + delay.unwrap_or_default()
     }
 
+    /// The id of the run that a process started at `at` belongs to: see [`Window::run_id`].
+    pub fn run_id_at(&self, at: DateTime<Utc>) -> Option<String> {
+        self.window.run_id(&self.route, self.run_id.as_deref(), at)
+    }
+
     /// How many lanes work on what came back: a few, so that a queue full of messages that were received before is not
     /// drained one page at a time.
     pub fn return_lanes(&self) -> usize {

@@ -25,8 +25,11 @@ pub async fn settle<P: Ports>(ctx: &Context<P>, lane: usize, page: &[Delivery]) 
     let to_reject = !refused.is_empty() && ctx.wiring.reject.is_some();
     let refusals = async {
         if to_reject {
-            send::send_to_reject(ctx, refused).await;
+            send::send_to_reject(ctx, refused.clone()).await;
         }
+        // A stop may have come between a refusal and its copy's send.
+        let mut given_back = refused;
+        given_back.retain(|d| matches!(*d.fate.borrow(), Fate::Unsent(_)));
         let (parked, lost): (Vec<&Delivery>, Vec<&Delivery>) =
             pick(page, |f| matches!(f, Fate::Refused(_)))
                 .into_iter()
@@ -34,6 +37,7 @@ pub async fn settle<P: Ports>(ctx: &Context<P>, lane: usize, page: &[Delivery]) 
         let rejected = pick(page, |f| *f == Fate::Rejected);
         futures::join!(
             park(ctx, parked),
+            release(ctx, given_back),
             // A copy may be in the reject queue: whoever receives the message next must know.
             hand_over(ctx, lost),
             async {
@@ -54,12 +58,8 @@ pub async fn settle<P: Ports>(ctx: &Context<P>, lane: usize, page: &[Delivery]) 
         refusals,
         delete(ctx, done),
         hand_over(ctx, unknown),
-        release(ctx, back.clone()),
+        release(ctx, back),
     );
-    // A stop may have come between a refusal and its copy's send.
-    let mut back_too = pick(page, |f| matches!(f, Fate::Unsent(_)));
-    back_too.retain(|d| !back.iter().any(|b| std::ptr::eq(*b, *d)));
-    release(ctx, back_too).await;
     list(ctx, page).await;
     let mut totals = ctx.totals.borrow_mut();
     let mut hands = ctx.hands.borrow_mut();

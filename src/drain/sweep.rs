@@ -137,6 +137,17 @@ pub async fn all_of<T>(
         .await
 }
 
+/// Awaits all, so many at a time and in order, each to its own end.
+pub async fn each_of<T>(
+    at_once: usize,
+    tasks: impl Iterator<Item = impl Future<Output = Result<T, LedgerError>>>,
+) -> Vec<Result<T, LedgerError>> {
+    futures::stream::iter(tasks)
+        .buffered(at_once)
+        .collect()
+        .await
+}
+
 /// Adds what a page says to the records of its ids, and lists what is in trouble under the run.
 async fn write_facts<P: Ports>(
     ledger: &Ledger<P>,
