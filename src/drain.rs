@@ -10,6 +10,7 @@
 //! | `copy` | which destination a message goes to, and what its copy carries |
 //! | `settle` | deletes, releases, hand-over |
 //! | `by_hand` | what a person decides of doubts (`doubts settle`) |
+//! | `steer` | what a person changes of a run under way (`pause`, `resume`, `rate`) |
 //! | `beat`, `watch`, `sweep`, `fleet` | living and dead processes, and the rate they share |
 //! | `finish`, `ending` | when a run is over, and what a drain tells of itself then |
 //! | `delivery`, `hands` | one delivery and what becomes of it; what is in hand, and what was sent lately |
@@ -47,6 +48,7 @@ mod lane;
 mod send;
 pub mod settings;
 mod settle;
+pub mod steer;
 mod sweep;
 mod watch;
 

@@ -28,6 +28,7 @@ use crate::rules::{Rule, Rules};
 
 mod account;
 mod items;
+mod many;
 mod page;
 mod process;
 mod record;
@@ -37,6 +38,7 @@ pub use account::{Account, Shard, ShardState};
 pub use items::{
     Beat, Doing, Grant, Listed, Owner, Registration, RunItem, StoredPage, Tally, Trouble,
 };
+pub use many::{AT_ONCE, all_of, each_of};
 pub use process::{Beaten, Granted};
 
 /// How long an id's record outlives its last change: the longest SQS retention (14 days) and a day.

@@ -1,5 +1,4 @@
-//! `pause`, `resume` and `rate`: changes a run under way. The run's item is the truth; its processes are told at once too, so that it
-//! takes effect with their next heartbeat and not with the coordinator's next round.
+//! `pause`, `resume` and `rate`: which run is meant, and what is said of it. What they do is `drain::steer`.
 
 use std::io::Write;
 use std::time::Duration;
@@ -7,9 +6,9 @@ use std::time::Duration;
 use super::target::{Found, find_to_steer};
 use super::{Failure, now, runtime, start_log};
 use crate::cli::{RateArgs, RunTargetArgs};
+use crate::drain::steer::{self, Told};
 use crate::exit::ExitCode;
-use crate::ledger::{Beat, LedgerError};
-use crate::pace::{as_limit, share_of};
+use crate::pace::share_of;
 use crate::plan::{LogFormat, LogLevel, NOT_A_RATE, RATE_FORM, Refusal, parse_rate};
 
 /// `sqs-drain pause` and `sqs-drain resume`.
@@ -20,23 +19,18 @@ pub fn pause(args: &RunTargetArgs, paused: bool) -> Result<ExitCode, Failure> {
         for found in find_to_steer(&args.target, args.run.as_deref(), words).await? {
             let verb = if paused { "paused" } else { "resumed" };
             must_not_have_ended(&found, verb)?;
-            let told = tell_paused(&found, paused).await;
+            let told = steer::pause(&found.ledger, &found.id, paused).await;
             let told = told.map_err(|error| found.failure(&error))?;
             let was = found.run.paused == paused;
             let already = if was { " already" } else { "" };
-            say(&found, &format!("{verb}{already}"), &told)?;
+            say(
+                &found,
+                &format!("{verb}{already}"),
+                &Living::of(&found, &told),
+            )?;
         }
         Ok(ExitCode::Drained)
     })
-}
-
-async fn tell_paused(found: &Found, paused: bool) -> Result<Told, LedgerError> {
-    found.ledger.steer(&found.id, Some(paused), None).await?;
-    let processes = processes(found).await?;
-    for (process, _) in &processes {
-        found.ledger.tell_paused(process, paused).await?;
-    }
-    Ok(Told::of(found, &processes))
 }
 
 /// `sqs-drain rate`.
@@ -48,58 +42,28 @@ pub fn rate(args: &RateArgs) -> Result<ExitCode, Failure> {
         let words = format!("rate {}", args.rate);
         for found in find_to_steer(&args.target, args.run.as_deref(), &words).await? {
             must_not_have_ended(&found, "given another rate")?;
-            let told = tell_rate(&found, share_of(rate)).await;
+            let told = steer::rate(&found.ledger, &found.id, share_of(rate)).await;
             let told = told.map_err(|error| found.failure(&error))?;
             let words = match rate {
                 Some(rate) => format!("sends at most {rate} messages a second from now on"),
                 None => "sends without a limit from now on".to_owned(),
             };
-            say(&found, &words, &told)?;
+            say(&found, &words, &Living::of(&found, &told))?;
         }
         Ok(ExitCode::Drained)
     })
 }
 
-/// Writes the rate into the run, and into the processes' grants what is safe without the coordinator: a lower share for each, and a
-/// higher one for the only process there is. A grant that has changed since it was read is the coordinator's.
-async fn tell_rate(found: &Found, rate: i64) -> Result<Told, LedgerError> {
-    found.ledger.steer(&found.id, None, Some(rate)).await?;
-    let processes = processes(found).await?;
-    let each = match rate {
-        unlimited if unlimited < 0 => unlimited,
-        limited => limited / (processes.len() as i64).max(1),
-    };
-    for (process, beat) in &processes {
-        let Some(grant) = beat.as_ref().map(|b| b.grant) else {
-            continue;
-        };
-        let lower = as_limit(each) < as_limit(grant.share);
-        if lower || processes.len() == 1 {
-            found.ledger.tell_share(process, &grant, each).await?;
-        }
-    }
-    Ok(Told::of(found, &processes))
-}
-
-/// The run's registered processes, with their heartbeats.
-async fn processes(found: &Found) -> Result<Vec<(String, Option<Beat>)>, LedgerError> {
-    let mut all = found.ledger.processes().await?;
-    all.retain(|p| p.run == found.id);
-    let names: Vec<String> = all.into_iter().map(|p| p.process).collect();
-    let beats = found.ledger.beats(&names).await?;
-    Ok(names.into_iter().zip(beats).collect())
-}
-
 /// Who was told, as far as they live.
-struct Told {
+struct Living {
     /// How many processes have a heartbeat of the last two leases.
-    living: usize,
+    number: usize,
     /// How old the youngest heartbeat is, where none is of the last lease.
     silent: Option<Duration>,
 }
 
-impl Told {
-    fn of(found: &Found, processes: &[(String, Option<Beat>)]) -> Self {
+impl Living {
+    fn of(found: &Found, processes: &[Told]) -> Self {
         let now_ms = now().timestamp_millis();
         let beats = processes.iter().filter_map(|(_, beat)| beat.as_ref());
         let ages: Vec<Duration> = beats
@@ -108,13 +72,13 @@ impl Told {
             .filter(|age| *age <= found.silence())
             .collect();
         Self {
-            living: ages.len(),
+            number: ages.len(),
             silent: ages.into_iter().min().filter(|age| *age > found.lease()),
         }
     }
 
     fn words(&self) -> String {
-        match (self.living, self.silent) {
+        match (self.number, self.silent) {
             (0, _) => "nobody works on it now, and it holds from the next start".to_owned(),
             (_, Some(age)) => format!(
                 "no process of it has shown for {} s that it lives: who does follows with its next heartbeat, and it holds from the next start",
@@ -140,12 +104,12 @@ fn must_not_have_ended(found: &Found, what: &str) -> Result<(), Failure> {
     ))
 }
 
-fn say(found: &Found, words: &str, told: &Told) -> Result<(), Failure> {
+fn say(found: &Found, words: &str, living: &Living) -> Result<(), Failure> {
     writeln!(
         std::io::stderr(),
         "sqs-drain: the run '{}' {words}; {}",
         found.id,
-        told.words()
+        living.words()
     )?;
     Ok(())
 }

@@ -4,12 +4,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use super::context::Context;
+use super::context::{Context, Journal};
 use crate::ledger::{Beaten, Doing, Grant, LedgerError};
 use crate::pace::{Share, as_limit, larger};
 use crate::port::{Clock, Moment, Ports};
 use crate::rules::Rule;
 use crate::stop::Reason;
+
+/// With more processes than these they do not look between two heartbeats at what they are granted: the coordinator takes longer than that to
+/// tell them all, and the reads would be many.
+const LOOK_BETWEEN_MAX: i64 = 1_024;
 
 /// Beats until the task is dropped or this process is superseded. Beats are numbered: a retry repeats its number, and
 /// freshness and the look at lanes past their time count from a number's *first* attempt.
@@ -67,16 +71,41 @@ pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
         });
         ctx.fresh.notify_waiters();
         number += 1;
-        let wait = first_attempt.after(t.heartbeat).since(ctx.now());
-        let wait = if raised {
-            Duration::ZERO
-        } else if ctx.pacer.share() == doing.share {
-            wait
-        } else {
+        if raised {
+            continue;
+        }
+        let mut wait = first_attempt.after(t.heartbeat).since(ctx.now());
+        if ctx.pacer.share() != doing.share {
             // Another process may be waiting for this one's word that it sends slower now.
-            wait.min(ctx.pacer.settles_in())
-        };
+            wait = wait.min(ctx.pacer.settles_in());
+        }
+        let half = t.heartbeat / 2;
+        if wait > half && beat.grant.processes <= LOOK_BETWEEN_MAX {
+            clock.sleep(wait.saturating_sub(half)).await;
+            if is_news(&ctx, journal, &beat.grant).await {
+                continue;
+            }
+            wait = half;
+        }
         clock.sleep(wait).await;
+    }
+}
+
+/// Whether something else than `known` is granted by now, which the next heartbeat need not wait for.
+async fn is_news<P: Ports>(ctx: &Context<P>, journal: &Journal<P>, known: &Grant) -> bool {
+    let me = [journal.me.process.clone()];
+    match journal.ledger.beats(&me).await {
+        Ok(beats) => beats.iter().flatten().any(|beat| {
+            let granted = Grant {
+                processes: known.processes,
+                ..beat.grant
+            };
+            granted != *known
+        }),
+        Err(error) => {
+            ctx.note_table(&error);
+            false
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use super::context::{Context, Journal};
 use super::settings::Settings;
 use super::sweep;
 use super::watch::{Sighting, Watch};
-use crate::ledger::{Grant, Granted, LedgerError, Registration, RunItem};
-use crate::pace::{SECOND, UNLIMITED, as_limit, larger};
+use crate::ledger::{AT_ONCE, Grant, Granted, LedgerError, Registration, RunItem, all_of, each_of};
+use crate::pace::{SECOND, Share, UNLIMITED, as_limit, larger};
 use crate::port::{Clock, Ports};
 use crate::rules::Rule;
 use crate::stop::{Reason, Stop};
@@ -33,9 +33,6 @@ const SENTINELS: u64 = 100;
 
 /// As many as a process that has just come takes the run's to be, at most: it looks at the coordinator within ten seconds all the same.
 const NEW_MAX: u32 = 10 * WATCHERS_PER_S;
-
-/// How many processes are granted or swept at once: ten thousand grants take some four seconds, less than half a lease.
-pub const AT_ONCE: usize = 32;
 
 /// So many processes are told in one round of the coordinator's that they are more or fewer, and nothing else: that can wait, and a
 /// round must not take a lease.
@@ -63,6 +60,36 @@ pub async fn take_turns(settings: &Settings, clock: &impl Clock, stop: &Stop) {
     }
 }
 
+/// In so many parts the coordinator's pause between two rounds is cut. After each it looks at the run, and passes on at once what people
+/// have changed there: with the heartbeats' own looks (`beat.rs`) everybody follows within one heartbeat.
+const PARTS_OF_A_PAUSE: u32 = 3;
+
+/// What people may change of a run under way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Orders {
+    rate: Share,
+    paused: bool,
+}
+
+impl Orders {
+    fn of(run: &RunItem) -> Self {
+        Self {
+            rate: run.rate,
+            paused: run.paused,
+        }
+    }
+}
+
+/// The pause after a round.
+enum Pause {
+    /// The whole of it, unless the run's orders become others than everybody has been told.
+    Unless(Orders),
+    /// A part of it: not everybody has been told what they should be.
+    Part,
+    /// The whole of it.
+    Whole,
+}
+
 /// So often what stands in the table of a process that lives long is kept from expiring.
 const KEPT_AGAIN: Duration = Duration::from_secs(86_400);
 
@@ -82,19 +109,23 @@ pub async fn tend<P: Ports>(ctx: Rc<Context<P>>) {
                 ctx.stop.request(Reason::Failed(
                     "the run's item is gone from the checkpoint table".into(),
                 ));
-                Ok(())
+                Ok(Pause::Whole)
             }
             Err(error) => Err(error),
         };
-        match round {
-            Ok(()) => {}
+        let pause = match round {
+            Ok(pause) => pause,
             Err(LedgerError::Superseded) => return,
             // It does not pass by itself, and the run cannot end.
             Err(LedgerError::Malformed(error)) => {
                 ctx.stop.request(Reason::Failed(error.to_string()));
+                Pause::Whole
             }
-            Err(error) => ctx.note_table(&error),
-        }
+            Err(error) => {
+                ctx.note_table(&error);
+                Pause::Whole
+            }
+        };
         if ctx.now().since(kept) >= KEPT_AGAIN {
             match journal.ledger.keep(&journal.me, is_coordinator(&ctx)).await {
                 Ok(()) => kept = ctx.now(),
@@ -102,16 +133,44 @@ pub async fn tend<P: Ports>(ctx: Rc<Context<P>>) {
             }
         }
         // Twice a beat, so that a death is noticed well within a second lease.
-        let wait = ctx.settings.timings.heartbeat / 2;
+        let whole = ctx.settings.timings.heartbeat / 2;
+        if is_coordinator(&ctx) {
+            pause_between(&ctx, journal, pause, whole).await;
+            continue;
+        }
         let processes = about_how_many(&ctx);
         let spread = Duration::from_secs_f64(f64::from(processes) / f64::from(WATCHERS_PER_S));
-        let wait = if is_coordinator(&ctx) || chance % u64::from(processes) < SENTINELS {
-            wait
+        let wait = if chance % u64::from(processes) < SENTINELS {
+            whole
         } else {
-            wait.max(spread)
+            whole.max(spread)
         };
         ctx.wiring.clock.sleep(wait).await;
     }
+}
+
+/// The coordinator's pause between two rounds.
+async fn pause_between<P: Ports>(
+    ctx: &Context<P>,
+    journal: &Journal<P>,
+    pause: Pause,
+    whole: Duration,
+) {
+    let part = whole / PARTS_OF_A_PAUSE;
+    let told = match pause {
+        Pause::Whole => return ctx.wiring.clock.sleep(whole).await,
+        Pause::Part => return ctx.wiring.clock.sleep(part).await,
+        Pause::Unless(told) => told,
+    };
+    for _ in 1..PARTS_OF_A_PAUSE {
+        ctx.wiring.clock.sleep(part).await;
+        let run = journal.ledger.run(&journal.me.run).await;
+        // What cannot be read, or is no run of this one's any more, is for the next round to say.
+        if !run.is_ok_and(|run| run.is_some_and(|run| Orders::of(&run) == told)) {
+            return;
+        }
+    }
+    ctx.wiring.clock.sleep(part).await;
 }
 
 /// How many processes the run has, as far as this one knows.
@@ -135,18 +194,18 @@ async fn stand_by<P: Ports>(
     journal: &Journal<P>,
     run: &RunItem,
     watch: &mut Watch,
-) -> Result<(), LedgerError> {
+) -> Result<Pause, LedgerError> {
     ctx.coordinates.set(false);
     if run.ended && run.epoch >= journal.epoch {
         ctx.stop.request(Reason::Ended);
-        return Ok(());
+        return Ok(Pause::Whole);
     }
     let me = &journal.me.process;
     if let Some(name) = run.coordinator.clone().filter(|c| !c.is_empty()) {
         let names = [name];
         let seen = watch.look(ctx, &journal.ledger, &names).await?;
         let Some(seen) = seen.first() else {
-            return Ok(());
+            return Ok(Pause::Whole);
         };
         if seen.still_for < ctx.settings.timings.heartbeat.mul_f64(SUSPECT_BEATS) {
             watch.keep(&names);
@@ -158,7 +217,7 @@ async fn stand_by<P: Ports>(
         }
         if !seen.gone {
             if !seen.is_dead(ctx.settings.timings.lease) {
-                return Ok(());
+                return Ok(Pause::Whole);
             }
             // Not all at once: with thousands of processes the first to come does it for all.
             let processes = ctx.grant.get().processes.max(1) as u64;
@@ -167,7 +226,7 @@ async fn stand_by<P: Ports>(
             ctx.wiring.clock.sleep(Duration::from_millis(wait)).await;
             let now = journal.ledger.run(&journal.me.run).await?;
             if now.is_none_or(|now| now.term != run.term) {
-                return Ok(());
+                return Ok(Pause::Whole);
             }
             let processes = journal.ledger.processes().await?;
             if let Some(dead) = processes.iter().find(|p| p.process == names[0]) {
@@ -179,12 +238,12 @@ async fn stand_by<P: Ports>(
             // Did it beat after all?
             let still = journal.ledger.beats(&names).await?;
             if still.iter().flatten().any(|b| b.fenced_by.is_none()) {
-                return Ok(());
+                return Ok(Pause::Whole);
             }
         }
     }
     if ctx.stop.is_requested() {
-        return Ok(());
+        return Ok(Pause::Whole);
     }
     let old = run.coordinator.as_deref().filter(|c| !c.is_empty());
     let now = journal
@@ -195,7 +254,7 @@ async fn stand_by<P: Ports>(
     ctx.last_death.set(ctx.now());
     match now.filter(|run| run.coordinator.as_ref() == Some(me)) {
         Some(run) => coordinate(ctx, journal, &run, watch).await,
-        None => Ok(()),
+        None => Ok(Pause::Whole),
     }
 }
 
@@ -205,7 +264,7 @@ async fn coordinate<P: Ports>(
     journal: &Journal<P>,
     run: &RunItem,
     watch: &mut Watch,
-) -> Result<(), LedgerError> {
+) -> Result<Pause, LedgerError> {
     ctx.coordinates.set(true);
     let all = journal.ledger.processes().await?;
     let names: Vec<String> = all.iter().map(|p| p.process.clone()).collect();
@@ -233,24 +292,28 @@ async fn coordinate<P: Ports>(
         }
     });
     // One that cannot be swept keeps neither the others from it nor the living from their shares.
-    let swept = sweep::each_of(AT_ONCE, sweeps).await;
+    let swept = each_of(AT_ONCE, sweeps).await;
     let not_swept = swept.into_iter().find_map(Result::err);
     // Read after the heartbeats: whoever steers by hand writes the run first, so what they say is never taken back here.
     let now = journal.ledger.run(&journal.me.run).await?;
     let Some(run) = now.filter(|now| now.term == run.term) else {
-        return Ok(());
+        return Ok(Pause::Part);
     };
     if run.ended && run.epoch >= journal.epoch {
         // They are being told, see `declare_end`, or find out.
         if living.len() <= 1 {
             ctx.stop.request(Reason::Ended);
         }
-        return Ok(());
+        return Ok(Pause::Whole);
     }
     // Where not everybody can have a share the coordinator has one: it says when the run is over, and must hear the source.
     living.sort_by_key(|(process, _)| process.process != journal.me.process);
-    share_out(ctx, journal, &run, &living).await?;
-    not_swept.map_or(Ok(()), Err)
+    let told = share_out(ctx, journal, &run, &living).await?;
+    match not_swept {
+        Some(error) => Err(error),
+        None if told => Ok(Pause::Unless(Orders::of(&run))),
+        None => Ok(Pause::Part),
+    }
 }
 
 /// How many processes there are, as they are told: exactly up to 16, then the next power of two, so that with thousands of them
@@ -263,13 +326,13 @@ fn told(processes: i64) -> i64 {
 }
 
 /// Makes every process's share what it should be: first lowers, and raises only what the lowered ones have acknowledged, so that
-/// the sum of what may be sent never exceeds the rate.
+/// the sum of what may be sent never exceeds the rate. False: not everybody could be told, and another round will.
 async fn share_out<P: Ports>(
     ctx: &Context<P>,
     journal: &Journal<P>,
     run: &RunItem,
     living: &[(&Registration, Sighting)],
-) -> Result<(), LedgerError> {
+) -> Result<bool, LedgerError> {
     let n = living.len() as i64;
     // With less than a message a second each, some get a share of one and the others none.
     let sharers = match run.rate {
@@ -324,15 +387,15 @@ async fn share_out<P: Ports>(
                 Granted::Changed => None,
             })
         });
-    let lowered = sweep::all_of(AT_ONCE, lowers).await?;
+    let lowered = all_of(AT_ONCE, lowers).await?;
     // What was changed by somebody else is read again in the next round.
     let lowered: Option<Vec<(Grant, i64)>> = lowered.into_iter().collect();
     let Some(lowered) = lowered else {
-        return Ok(());
+        return Ok(false);
     };
     // Within a second the messages of whoever has just gone may lie unevenly: its share is free when that second is over.
     if run.rate >= 0 && ctx.now().since(ctx.last_death.get()) < SECOND {
-        return Ok(());
+        return Ok(false);
     }
     let mut sum: i64 = lowered.iter().map(|(_, committed)| committed).sum();
     let mut raises = Vec::new();
@@ -354,8 +417,8 @@ async fn share_out<P: Ports>(
     let raises = raises
         .iter()
         .map(|(process, seen, grant)| journal.ledger.grant(&process.process, seen, grant));
-    sweep::all_of(AT_ONCE, raises).await?;
-    Ok(())
+    let raised = all_of(AT_ONCE, raises).await?;
+    Ok(!raised.contains(&Granted::Changed))
 }
 
 /// The coordinator declares the run's epoch over: in its record, then to every process, not faster than they may leave. False: somebody
@@ -395,7 +458,7 @@ pub async fn declare_end<P: Ports>(
         let grants = some
             .iter()
             .map(|(name, seen, grant)| journal.ledger.grant(name, seen, grant));
-        sweep::all_of(AT_ONCE, grants).await?;
+        all_of(AT_ONCE, grants).await?;
         if some.len() < AT_ONCE {
             return Ok(true);
         }

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::context::Journal;
-use super::fleet::AT_ONCE;
 use super::settings::{Cutoff, Settings, difference, lease_of};
 use super::sweep;
-use crate::ledger::{Grant, Granted, Ledger, LedgerError, Registration, RunItem};
+use crate::ledger::{AT_ONCE, Grant, Granted, Ledger, LedgerError, Registration, RunItem, all_of};
 use crate::pace::{Share, UNLIMITED, share_of};
 use crate::port::{Clock, Ports};
 use crate::stop::Stop;
@@ -403,7 +402,7 @@ async fn strangers_must_be_dead<P: Ports>(
             }
             Ok(fenced)
         });
-        let swept = sweep::all_of(AT_ONCE, sweeps).await?;
+        let swept = all_of(AT_ONCE, sweeps).await?;
         let alive = strangers.iter().zip(swept).find(|(_, swept)| !swept);
         return match alive {
             Some((stranger, _)) => Err(refused(stranger)),

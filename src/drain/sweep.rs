@@ -3,12 +3,10 @@
 
 use std::collections::HashMap;
 
-use futures::{StreamExt, TryStreamExt};
-
 use super::context::{Context, Journal};
 use super::watch::Sighting;
 use crate::journal::{Fact, Totals};
-use crate::ledger::{Ledger, LedgerError, Listed, Registration, StoredPage};
+use crate::ledger::{Ledger, LedgerError, Listed, Registration, StoredPage, all_of};
 use crate::message::Id;
 use crate::port::Ports;
 
@@ -121,31 +119,6 @@ pub async fn sweep<P: Ports>(
         ledger.fold(of, Some(stop), &[]).await?;
     }
     ledger.deregister(&of.process).await
-}
-
-/// Awaits all, so many at a time and in order; the first error ends it.
-///
-/// # Errors
-/// The first that a task ends with.
-pub async fn all_of<T>(
-    at_once: usize,
-    tasks: impl Iterator<Item = impl Future<Output = Result<T, LedgerError>>>,
-) -> Result<Vec<T>, LedgerError> {
-    futures::stream::iter(tasks)
-        .buffered(at_once)
-        .try_collect()
-        .await
-}
-
-/// Awaits all, so many at a time and in order, each to its own end.
-pub async fn each_of<T>(
-    at_once: usize,
-    tasks: impl Iterator<Item = impl Future<Output = Result<T, LedgerError>>>,
-) -> Vec<Result<T, LedgerError>> {
-    futures::stream::iter(tasks)
-        .buffered(at_once)
-        .collect()
-        .await
 }
 
 /// Adds what a page says to the records of its ids, and lists what is in trouble under the run.

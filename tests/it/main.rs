@@ -25,5 +25,6 @@ mod plan;
 mod record;
 mod scale;
 mod sim;
+mod steer;
 mod window;
 mod world;

@@ -10,6 +10,7 @@ use sqs_drain::port::{Change, Datum, Item, Key, Write};
 
 use super::engine::{Core, Mood};
 use super::fault::Fault;
+use super::orders::Orders;
 use super::process::Process;
 use super::queue::{Accepted, Entry, Payload};
 use super::table::Table;
@@ -98,6 +99,8 @@ pub struct Audit {
     /// Origin of the last first copy, by destination and group.
     last_of_group: BTreeMap<(usize, String), usize>,
     starts: VecDeque<(u64, u64)>,
+    /// What people have ordered.
+    pub orders: Orders,
     /// Ids that a page or a record has called sent.
     marked: BTreeSet<Id>,
     violations: Vec<String>,
@@ -159,6 +162,11 @@ impl Audit {
         while self.starts.front().is_some_and(|(at, _)| at + 1_000 <= now) {
             self.starts.pop_front();
         }
+        let label = process.label();
+        if self.orders.is_paused(now) {
+            self.broken(now, format!("{label} sends although the run is paused"));
+        }
+        let ordered = self.orders.highest(now);
         if let Some(rate) = rules.rate {
             let sent: u64 = self.starts.iter().map(|(_, n)| n).sum();
             let processes = core.processes.borrow();
@@ -166,10 +174,11 @@ impl Audit {
                 .iter()
                 .filter(|p| p.died_ms().is_none_or(|at| at + 1_000 > now))
                 .count() as u64;
-            if sent > rate.per_second + rate.burst * active {
+            let per_second = ordered.map_or(rate.per_second, |n| n.min(rate.per_second));
+            if sent > per_second + rate.burst * active {
                 self.broken(
                     now,
-                    format!("{sent} messages in one second, {active} processes, {rate:?}"),
+                    format!("{sent} messages in one second, {active} processes, {per_second}/s, {rate:?}"),
                 );
             }
         }
@@ -301,8 +310,21 @@ impl Audit {
         }
     }
 
-    /// A write to the table took effect.
-    pub fn written(&mut self, core: &Core, write: &Write) {
+    /// More may be sent than was promised, from now on: somebody orders it.
+    pub fn may_be_sent(&mut self, rate: Option<u64>) {
+        let Some(rules) = &mut self.rules else { return };
+        rules.rate = match (rules.rate, rate) {
+            (Some(old), Some(new)) => Some(Rate {
+                per_second: old.per_second.max(new),
+                ..old
+            }),
+            _ => None,
+        };
+    }
+
+    /// A write to the table took effect; the item as it is now.
+    pub fn written(&mut self, core: &Core, write: &Write, now: &Item) {
+        self.orders.written(core.now(), &write.key, now);
         let item = match &write.change {
             Change::Put(item) => item,
             Change::Update { set, .. } => set,

@@ -19,6 +19,7 @@ pub mod audit;
 pub mod engine;
 pub mod fault;
 pub mod log;
+pub mod orders;
 pub mod polls;
 pub mod ports;
 pub mod process;

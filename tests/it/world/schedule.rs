@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use sqs_drain::exit::ExitCode;
 
+use super::orders::{self, Order};
 use super::worker::Setup;
 use super::{Chance, Core, Fault, Op, Outage, Rng, Target, Weather, World};
 
@@ -12,6 +13,9 @@ const STORM_MS: u64 = 180_000;
 
 /// By then a run is over, or it never ends: the storm, some visibilities, and some runs one after the other.
 const LIMIT_MS: u64 = 1_200_000;
+
+/// Who ends a pause says so again after so long.
+const AGAIN_MS: u64 = 60_000;
 
 /// A run that its window cut short goes on the next morning.
 const DAY_MS: u64 = 86_400_000;
@@ -31,6 +35,10 @@ pub enum Stroke {
     Clock(i64),
     /// Not to a process: so many messages are parked.
     Park(usize),
+    /// Not to a process: somebody gives the run another rate, in thousandths of a message a second; negative: none.
+    Rate(i64),
+    /// Not to a process: somebody pauses the run for so long.
+    Pause(u64),
 }
 
 /// A spell of trouble at one place, somewhere in the storm.
@@ -106,6 +114,8 @@ pub struct Schedule {
     outages: Vec<Outage>,
     strokes: Vec<(u64, Stroke, u64)>,
     skew_ms: i64,
+    /// What is ordered is in force so long after it was written, whoever dies.
+    pub obeyed_within_ms: Option<u64>,
     rng: Rng,
 }
 
@@ -149,6 +159,7 @@ impl Schedule {
             outages,
             strokes,
             skew_ms: 0,
+            obeyed_within_ms: None,
             rng,
         }
     }
@@ -161,7 +172,7 @@ impl Schedule {
         let weather = any_weather(&mut rng, &setup);
         let strokes = (0..rng.below(6)).map(|_| {
             let at = rng.below(STORM_MS / 2);
-            let (what, draw) = (rng.below(7), rng.next());
+            let (what, draw) = (rng.below(9), rng.next());
             let ms = rng.between(1_000, 90_000);
             let stroke = match what {
                 0 => Stroke::Kill,
@@ -169,6 +180,12 @@ impl Schedule {
                 2 => Stroke::Suspend(ms),
                 3 => Stroke::Term,
                 4 => Stroke::Clock((draw % 20_000) as i64 - 10_000),
+                // Only a run with a table can be steered.
+                5 if setup.journal => match draw % 8 {
+                    0 => Stroke::Rate(-1),
+                    _ => Stroke::Rate(1_000 + (draw % 60_000) as i64),
+                },
+                6 if setup.journal && setup.window.is_none() => Stroke::Pause(ms),
                 _ => Stroke::Park((draw % 6) as usize),
             };
             (at, stroke, draw)
@@ -190,6 +207,7 @@ impl Schedule {
             outages,
             strokes,
             skew_ms,
+            obeyed_within_ms: None,
             rng,
         }
     }
@@ -201,6 +219,7 @@ impl Schedule {
         world.note(format_args!("seed {}: {setup:?}", self.seed));
         world.weather(self.weather);
         world.service_skew_ms.set(self.skew_ms);
+        world.audit.borrow_mut().orders.late_ms = self.obeyed_within_ms;
         for outage in self.outages {
             world.outage(outage);
         }
@@ -377,6 +396,25 @@ fn any_outage(rng: &mut Rng) -> Outage {
 
 /// Something befalls any living process.
 fn strike(core: &std::rc::Rc<Core>, stroke: Stroke, draw: u64) {
+    match stroke {
+        Stroke::Rate(rate) => {
+            let per_second = u64::try_from(rate).ok().map(|rate| rate.div_ceil(1_000));
+            core.audit.borrow_mut().may_be_sent(per_second);
+            orders::give(core, Order::Rate(rate));
+            return;
+        }
+        Stroke::Pause(ms) => {
+            orders::give(core, Order::Pause(true));
+            // Until it is heard: a call may fail, and a late one undo it.
+            for again in 0..10 {
+                core.at(core.now() + ms + again * AGAIN_MS, |core| {
+                    orders::give(core, Order::Pause(false));
+                });
+            }
+            return;
+        }
+        _ => {}
+    }
     let processes = core.processes.borrow();
     let living = processes.iter().filter(|p| !p.is_dead());
     let living: Vec<usize> = living.map(|p| p.pid).collect();
@@ -392,5 +430,6 @@ fn strike(core: &std::rc::Rc<Core>, stroke: Stroke, draw: u64) {
         Stroke::Term => core.sigterm(pid),
         Stroke::Clock(offset_ms) => core.set_wall(pid, offset_ms),
         Stroke::Park(n) => core.park(0, n, 2),
+        Stroke::Rate(_) | Stroke::Pause(_) => {}
     }
 }

@@ -18,7 +18,7 @@ use sqs_drain::window::Window;
 use super::{Core, EPOCH_MS, Handle, ProcessPorts, QueueSpec, Rate, Rules, Sim, World};
 
 /// The source's name in the table.
-const SOURCE: &str = "wait";
+pub const SOURCE: &str = "wait";
 
 /// One route in the world. Queue 0 is the source, then the destinations, then hold, reject and dead letters.
 #[derive(Clone, Debug)]
