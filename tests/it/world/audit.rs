@@ -322,9 +322,13 @@ impl Audit {
         };
     }
 
-    /// A write to the table took effect; the item as it is now.
-    pub fn written(&mut self, core: &Core, write: &Write, now: &Item) {
-        self.orders.written(core.now(), &write.key, now);
+    /// A write to the table took effect.
+    pub fn written(&mut self, core: &Core, write: &Write) {
+        if write.key.sk == "run"
+            && let Some(run) = core.table.borrow().get(&write.key)
+        {
+            self.orders.written(core.now(), run);
+        }
         let item = match &write.change {
             Change::Put(item) => item,
             Change::Update { set, .. } => set,

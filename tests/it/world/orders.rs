@@ -5,7 +5,7 @@ use std::rc::Rc;
 use sqs_drain::drain::steer;
 use sqs_drain::ledger::Ledger;
 use sqs_drain::pace::{Share, as_limit};
-use sqs_drain::port::{Datum, Item, Key};
+use sqs_drain::port::{Datum, Item};
 
 use super::worker::SOURCE;
 use super::{Core, Handle, Sim};
@@ -36,15 +36,13 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// An item took this shape.
-    pub fn written(&mut self, now_ms: u64, key: &Key, item: &Item) {
+    /// The run's item was written: what it says now.
+    pub fn written(&mut self, now_ms: u64, item: &Item) {
         let number = |name| match item.get(name) {
             Some(Datum::N(n)) => Some(*n),
             _ => None,
         };
-        let (true, Some(rate)) = (key.sk == "run", number("rate")) else {
-            return;
-        };
+        let Some(rate) = number("rate") else { return };
         let paused = number("paused").is_some_and(|n| n != 0);
         let last = self.said.last();
         if last.is_none_or(|last| (last.rate, last.paused) != (rate, paused)) {

@@ -69,8 +69,8 @@ impl Store for SimStore {
         };
         let effect = Rc::new(move |core: &Rc<Core>, _: &Mood, done: Done<_>| {
             let answer = core.table.borrow_mut().write(core.now(), &write);
-            if let Ok(now) = &answer {
-                core.audit.borrow_mut().written(core, &write, now);
+            if answer.is_ok() {
+                core.audit.borrow_mut().written(core, &write);
             }
             done(core, answer);
         });
