@@ -9,6 +9,7 @@ use sqs_drain::exit::ExitCode;
 use sqs_drain::port::{Datum, Item, Key, Source};
 use sqs_drain::report::RouteReport;
 
+use crate::world::orders::{Order, give};
 use crate::world::process::Asked;
 use crate::world::table::{Heat, Table, Units};
 use crate::world::worker::Setup;
@@ -56,7 +57,11 @@ impl Many {
 
     /// Processes that came one after the other and are all there.
     fn settled(n: u32) -> Self {
-        let mut many = Self::new(Setup::default(), 60_000 + u64::from(n) * APART_MS);
+        Self::settled_as(n, Setup::default())
+    }
+
+    fn settled_as(n: u32, setup: Setup) -> Self {
+        let mut many = Self::new(setup, 60_000 + u64::from(n) * APART_MS);
         many.start(n, u64::from(n) * APART_MS);
         many.world.run_for(20_000);
         many
@@ -136,6 +141,8 @@ struct Figures {
     sweep: Asked,
     /// From the coordinator's death until another one coordinates.
     succession_ms: u64,
+    /// From the beginning of `rate N` upwards until everybody has its higher share.
+    raise_ms: u64,
 }
 
 fn figures(n: u32) -> Figures {
@@ -171,6 +178,7 @@ fn figures(n: u32) -> Figures {
         redelivered: redelivered.expect("more than one"),
         sweep: sweep(n, coordinator),
         succession_ms: succession(n),
+        raise_ms: raise(n),
     }
 }
 
@@ -200,6 +208,36 @@ fn succession(n: u32) -> u64 {
         "nobody coordinates"
     );
     many.world.now() - died
+}
+
+fn raise(n: u32) -> u64 {
+    let setup = Setup {
+        rate: Some(f64::from(n)),
+        ..Setup::default()
+    };
+    let mut many = Many::settled_as(n, setup);
+    let rate = 2_000 * i64::from(n);
+    many.world.audit.borrow_mut().may_be_sent(None);
+    let began = many.world.now();
+    give(&many.world, Order::Rate(rate));
+    let mut looked = 0;
+    let raised = move |core: &Rc<Core>| {
+        // Fifty times a second: it reads everybody's heartbeat.
+        if core.now() < looked + 20 {
+            return false;
+        }
+        looked = core.now();
+        let table = core.table.borrow();
+        let beats = table.items().filter(|(key, _)| key.sk == "beat");
+        let acknowledged = beats.map(|(_, beat)| match beat.get("ack") {
+            Some(Datum::N(share)) => *share,
+            _ => 0,
+        });
+        acknowledged.sum::<i64>() == rate
+    };
+    let raised = many.world.run_until(began + 60_000, raised);
+    assert!(raised, "not everybody was raised");
+    many.world.now() - began
 }
 
 /// The figures of a wave: `n` processes that start within a second, as the children of an array, and end together.
@@ -339,6 +377,8 @@ fn a_quiet_process_costs_the_same_among_many() {
     // The lease is 10 s.
     for figures in [&few, &many] {
         assert!(figures.succession_ms < 20_000, "{figures:?}");
+        // And the heartbeat 3 s.
+        assert!(figures.raise_ms < 3_000, "{figures:?}");
     }
 }
 
