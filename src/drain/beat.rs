@@ -24,6 +24,8 @@ pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
     let mut number = 1;
     // What this process was granted and does not send at before it has said so.
     let mut announced = 0;
+    // A heartbeat between leaves the others where they are: thousands that are told something at once do not beat at once from then on.
+    let mut due = ctx.now();
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
     loop {
         // Whoever sees two beats after a receive concludes that everything whose visibility had run out is handed over.
@@ -32,6 +34,9 @@ pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
             continue;
         }
         let first_attempt = ctx.now();
+        if first_attempt >= due {
+            due = first_attempt.after(t.heartbeat);
+        }
         let doing = doing(&ctx, first_attempt, announced);
         let beaten = loop {
             match journal
@@ -74,20 +79,20 @@ pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
         if raised {
             continue;
         }
-        let mut wait = first_attempt.after(t.heartbeat).since(ctx.now());
+        let mut next = due;
         if ctx.pacer.share() != doing.share {
             // Another process may be waiting for this one's word that it sends slower now.
-            wait = wait.min(ctx.pacer.settles_in());
+            next = next.min(ctx.now().after(ctx.pacer.settles_in()));
         }
         let half = t.heartbeat / 2;
+        let wait = next.since(ctx.now());
         if wait > half && beat.grant.processes <= LOOK_BETWEEN_MAX {
             clock.sleep(wait.saturating_sub(half)).await;
             if is_news(&ctx, journal, &beat.grant).await {
                 continue;
             }
-            wait = half;
         }
-        clock.sleep(wait).await;
+        clock.sleep(next.since(ctx.now())).await;
     }
 }
 
