@@ -91,6 +91,38 @@ async fn another_rate_is_in_force_with_the_next_beat() {
     assert_eq!(figure(&status_of(&world, "r").await, "sent"), 400);
 }
 
+/// A higher rate for several processes is shared out by the one that coordinates; how soon, is told by `steer` in the simulated world.
+#[tokio::test]
+async fn a_higher_rate_reaches_every_process() {
+    let world = World::start().await;
+    world.park(WAIT, samples(1_200));
+    let args = ["--run-id", "r", "--rate", "6"];
+    let mut workers = vec![world.run(&args)];
+    world.arrived(SCHEDULE, 1).await;
+    workers.extend([world.run(&args), world.run(&args)]);
+    let shares = async |each: f64| {
+        for _ in 0..2_000 {
+            let status = status_of(&world, "r").await;
+            let shards = status["shards"].as_array().expect("the shards").clone();
+            if shards.len() == 3 && shards.iter().all(|shard| shard["share"] == each) {
+                return;
+            }
+        }
+        panic!("not everybody has {each}/s");
+    };
+    shares(2.0).await;
+    call(&world, &format!("rate 600 r --table {TABLE}"))
+        .await
+        .exits(0)
+        .says(&["its 3 processes follow with their next heartbeats"]);
+    shares(200.0).await;
+    for worker in workers {
+        worker.ended().await.exits(0);
+    }
+    assert_eq!(world.accepted(SCHEDULE), 1_200);
+    assert_eq!(figure(&status_of(&world, "r").await, "sent"), 1_200);
+}
+
 #[tokio::test]
 async fn of_several_routes_one_is_named() {
     let world = World::start().await;
