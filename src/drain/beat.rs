@@ -13,7 +13,7 @@ use crate::stop::Reason;
 
 /// With more processes than these they do not look between two heartbeats at what they are granted: the coordinator takes longer than that to
 /// tell them all, and the reads would be many.
-const LOOK_BETWEEN_MAX: i64 = 1_024;
+pub(super) const LOOK_BETWEEN_MAX: i64 = 1_024;
 
 /// Beats until the task is dropped or this process is superseded. Beats are numbered: a retry repeats its number, and
 /// freshness and the look at lanes past their time count from a number's *first* attempt.
@@ -88,30 +88,25 @@ pub async fn beat<P: Ports>(ctx: Rc<Context<P>>) {
         let wait = next.since(ctx.now());
         if wait > half && beat.grant.processes <= LOOK_BETWEEN_MAX {
             clock.sleep(wait.saturating_sub(half)).await;
-            if is_news(&ctx, journal, &beat.grant).await {
-                continue;
+            // A look that takes long holds up no heartbeat.
+            tokio::select! {
+                biased;
+                () = clock.sleep(next.since(ctx.now())) => {}
+                news = is_news(journal, &beat.grant) => if news { continue },
             }
         }
         clock.sleep(next.since(ctx.now())).await;
     }
 }
 
-/// Whether something else than `known` is granted by now, which the next heartbeat need not wait for.
-async fn is_news<P: Ports>(ctx: &Context<P>, journal: &Journal<P>, known: &Grant) -> bool {
+/// Whether another share, a pause, its end or the run's is granted by now than was `known`. (More processes or another coordinator can wait.)
+async fn is_news<P: Ports>(journal: &Journal<P>, known: &Grant) -> bool {
+    let matters = |grant: &Grant| (grant.share, grant.paused, grant.ended);
     let me = [journal.me.process.clone()];
-    match journal.ledger.beats(&me).await {
-        Ok(beats) => beats.iter().flatten().any(|beat| {
-            let granted = Grant {
-                processes: known.processes,
-                ..beat.grant
-            };
-            granted != *known
-        }),
-        Err(error) => {
-            ctx.note_table(&error);
-            false
-        }
-    }
+    // What is wrong with the table the next heartbeat says.
+    let beats = journal.ledger.beats(&me).await.unwrap_or_default();
+    let mut beats = beats.iter().flatten();
+    beats.any(|beat| matters(&beat.grant) != matters(known))
 }
 
 fn doing<P: Ports>(ctx: &Context<P>, now: Moment, announced: Share) -> Doing {

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::beat::LOOK_BETWEEN_MAX;
 use super::context::{Context, Journal};
 use super::settings::Settings;
 use super::sweep;
@@ -84,7 +85,7 @@ impl Orders {
 enum Pause {
     /// The whole of it, unless the run's orders become others than everybody has been told.
     Unless(Orders),
-    /// A part of it: not everybody has been told what they should be.
+    /// A part of it: somebody is still to be raised.
     Part,
     /// The whole of it.
     Whole,
@@ -157,6 +158,7 @@ async fn pause_between<P: Ports>(
     whole: Duration,
 ) {
     let part = whole / PARTS_OF_A_PAUSE;
+    let over = ctx.now().after(whole);
     let told = match pause {
         Pause::Whole => return ctx.wiring.clock.sleep(whole).await,
         Pause::Part => return ctx.wiring.clock.sleep(part).await,
@@ -164,13 +166,13 @@ async fn pause_between<P: Ports>(
     };
     for _ in 1..PARTS_OF_A_PAUSE {
         ctx.wiring.clock.sleep(part).await;
-        let run = journal.ledger.run(&journal.me.run).await;
-        // What cannot be read, or is no run of this one's any more, is for the next round to say.
-        if !run.is_ok_and(|run| run.is_some_and(|run| Orders::of(&run) == told)) {
-            return;
+        match journal.ledger.run(&journal.me.run).await {
+            Ok(Some(run)) if Orders::of(&run) != told => return,
+            // What is wrong the next round says, when it is due.
+            _ => {}
         }
     }
-    ctx.wiring.clock.sleep(part).await;
+    ctx.wiring.clock.sleep(over.since(ctx.now())).await;
 }
 
 /// How many processes the run has, as far as this one knows.
@@ -297,7 +299,7 @@ async fn coordinate<P: Ports>(
     // Read after the heartbeats: whoever steers by hand writes the run first, so what they say is never taken back here.
     let now = journal.ledger.run(&journal.me.run).await?;
     let Some(run) = now.filter(|now| now.term == run.term) else {
-        return Ok(Pause::Part);
+        return Ok(Pause::Whole);
     };
     if run.ended && run.epoch >= journal.epoch {
         // They are being told, see `declare_end`, or find out.
@@ -308,10 +310,13 @@ async fn coordinate<P: Ports>(
     }
     // Where not everybody can have a share the coordinator has one: it says when the run is over, and must hear the source.
     living.sort_by_key(|(process, _)| process.process != journal.me.process);
+    let n = living.len() as i64;
     let told = share_out(ctx, journal, &run, &living).await?;
     match not_swept {
         Some(error) => Err(error),
         None if told => Ok(Pause::Unless(Orders::of(&run))),
+        // With more, a round is work for the table: it keeps its time.
+        None if n > LOOK_BETWEEN_MAX => Ok(Pause::Whole),
         None => Ok(Pause::Part),
     }
 }
@@ -326,7 +331,8 @@ fn told(processes: i64) -> i64 {
 }
 
 /// Makes every process's share what it should be: first lowers, and raises only what the lowered ones have acknowledged, so that
-/// the sum of what may be sent never exceeds the rate. False: not everybody could be told, and another round will.
+/// the sum of what may be sent never exceeds the rate. False: somebody could not be told, or not be raised as far as they should be; another
+/// round will.
 async fn share_out<P: Ports>(
     ctx: &Context<P>,
     journal: &Journal<P>,
@@ -393,13 +399,18 @@ async fn share_out<P: Ports>(
     let Some(lowered) = lowered else {
         return Ok(false);
     };
+    let low = |place: usize| as_limit(lowered[place].0.share) < as_limit(target(place));
     // Within a second the messages of whoever has just gone may lie unevenly: its share is free when that second is over.
     if run.rate >= 0 && ctx.now().since(ctx.last_death.get()) < SECOND {
-        return Ok(false);
+        return Ok(!(0..lowered.len()).any(low));
     }
     let mut sum: i64 = lowered.iter().map(|(_, committed)| committed).sum();
     let mut raises = Vec::new();
+    let mut all = true;
     for (place, (grant, committed)) in lowered.iter().enumerate() {
+        if !low(place) {
+            continue;
+        }
         let share = match run.rate {
             rate if rate < 0 => UNLIMITED,
             rate => {
@@ -407,6 +418,8 @@ async fn share_out<P: Ports>(
                 target(place).min(rate.saturating_sub(others)).max(0)
             }
         };
+        // The others have not let go of all of it yet.
+        all &= as_limit(share) >= as_limit(target(place));
         if as_limit(share) <= as_limit(grant.share) {
             continue;
         }
@@ -418,7 +431,7 @@ async fn share_out<P: Ports>(
         .iter()
         .map(|(process, seen, grant)| journal.ledger.grant(&process.process, seen, grant));
     let raised = all_of(AT_ONCE, raises).await?;
-    Ok(!raised.contains(&Granted::Changed))
+    Ok(all && !raised.contains(&Granted::Changed))
 }
 
 /// The coordinator declares the run's epoch over: in its record, then to every process, not faster than they may leave. False: somebody

@@ -28,8 +28,8 @@ pub async fn pause<P: Ports>(
 
 /// Gives a run another rate (thousandths of a message a second; negative: no limit). Answers with its processes.
 ///
-/// What is safe without the coordinator is told at once: a lower share to each where together they have more than the rate, and a higher one to
-/// the only process there is. A grant that has changed since it was read is the coordinator's, as is every other raise.
+/// What is safe without the coordinator is told at once: a lower share to each where the rate is lower than before or than what they have
+/// together, and a higher one to the only process there is. A grant that has changed since it was read is the coordinator's, as is every other raise.
 ///
 /// # Errors
 /// When the table cannot be read or written: some may have been told by then. Calling again goes on.
@@ -38,6 +38,7 @@ pub async fn rate<P: Ports>(
     run: &str,
     rate: Share,
 ) -> Result<Vec<Told>, LedgerError> {
+    let before = ledger.run(run).await?;
     ledger.steer(run, None, Some(rate)).await?;
     let processes = processes(ledger, run).await?;
     let each = match rate {
@@ -49,23 +50,28 @@ pub async fn rate<P: Ports>(
         .filter_map(|(process, beat)| Some((process, beat.as_ref()?.grant)))
         .collect();
     let granted: Share = grants.iter().map(|(_, grant)| as_limit(grant.share)).sum();
-    let too_much = granted > as_limit(rate);
+    // A coordinator that has not read the new rate yet may be raising somebody to the old one.
+    let lower = before.is_some_and(|before| as_limit(rate) < as_limit(before.rate));
+    let lower = lower || granted > as_limit(rate);
     let told = grants
         .iter()
         .filter(|(_, grant)| {
-            let lower = as_limit(each) < as_limit(grant.share);
-            (too_much && lower) || processes.len() == 1
+            let above = as_limit(each) < as_limit(grant.share);
+            (lower && above) || processes.len() == 1
         })
         .map(|(process, grant)| ledger.tell_share(process, grant, each));
     all_of(AT_ONCE, told).await?;
     Ok(processes)
 }
 
-/// The run's registered processes.
+/// The run's registered processes that may still send.
 async fn processes<P: Ports>(ledger: &Ledger<P>, run: &str) -> Result<Vec<Told>, LedgerError> {
     let mut all = ledger.processes().await?;
     all.retain(|p| p.run == run);
     let names: Vec<String> = all.into_iter().map(|p| p.process).collect();
     let beats = ledger.beats(&names).await?;
-    Ok(names.into_iter().zip(beats).collect())
+    let all = names.into_iter().zip(beats);
+    // Who is fenced sends no more.
+    let fenced = |beat: &Option<Beat>| beat.as_ref().is_some_and(|beat| beat.fenced_by.is_some());
+    Ok(all.filter(|(_, beat)| !fenced(beat)).collect())
 }

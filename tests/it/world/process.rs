@@ -94,7 +94,7 @@ impl Process {
         });
     }
 
-    /// It reads its run's item, as it does once in each round of the fleet.
+    /// It reads its run's item, as whoever coordinates does at least twice in each round of the fleet.
     pub fn looks_at_the_run(&self, now_ms: u64) {
         if let Some(before) = self.looked_ms.replace(Some(now_ms)) {
             let longest = self.longest_round_ms.get().max(now_ms - before);
